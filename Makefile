@@ -1,0 +1,51 @@
+# Convolutional Networks by Experiment: `make help` lists what there is.
+
+PYTHON ?= python3
+BIN := .venv/bin
+HTML := _build/html
+PORT ?= 8000
+# Sphinx's own settings beside _config.yml and _toc.yml; warnings are errors.
+BUILD := $(BIN)/jupyter-book build book --config _config.yml --toc $(CURDIR)/_toc.yml --path-output . -W --keep-going -q
+
+.DEFAULT_GOAL := help
+.PHONY: help book serve test lab execute lint links lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+book: .venv/.book  ## build the site from the committed outputs (executes nothing, needs no torch)
+	@$(BUILD)
+	@echo "Open file://$(CURDIR)/$(HTML)/index.html, or run: make serve"
+
+serve: book  ## build the site and serve it on this machine
+	@echo "http://127.0.0.1:$(PORT)/ (Ctrl-C stops)"
+	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
+
+test: .venv/.all book  ## everything: library, every cell of every notebook, the site in a browser
+	@$(BIN)/python tools/check_installation.py
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov d2lite --cov-report term:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg -p no:doctest book
+
+lab: .venv/.all  ## open the book in JupyterLab
+	$(BIN)/jupyter lab book/index.ipynb
+
+execute: .venv/.all  ## run notebooks and keep their outputs: make execute [CHAPTER=book/…/….ipynb]
+	$(BIN)/python tools/execute.py $(CHAPTER)
+
+lint: .venv/.all  ## style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+links: .venv/.book  ## point all links at a repository: make links REPO=owner/name BRANCH=main
+	$(BIN)/python tools/links.py $(REPO) $(BRANCH)
+
+lock: .venv/.all  ## resolve pyproject.toml's needs anew into the pins of requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --group book --group test --group develop --universal \
+	  --python-version 3.10 --no-header --upgrade --output-file requirements.txt
+
+clean:  ## remove what was built (the environment stays: rm -r .venv)
+	rm -rf _build .pytest_cache .hypothesis .mypy_cache .ruff_cache *.egg-info
+
+.venv/.book .venv/.all: requirements.txt
+	@$(PYTHON) tools/install.py $(patsubst .venv/.%,%,$@)

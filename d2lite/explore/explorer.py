@@ -1,0 +1,106 @@
+"""What all explorers share: one Python class, one ES module, one style sheet, one still picture."""
+
+import reprlib
+from collections.abc import Callable
+from html import escape
+from inspect import getfile
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+HERE = Path(__file__).parent
+
+
+class Checked(traitlets.TraitType[Any, Any]):
+    """A trait that takes what ``check(name, value)`` returns, and refuses by the error it raises."""
+
+    def __init__(self, default: object, check: Callable[[str, Any], Any]) -> None:
+        super().__init__(default)
+        self.check = check
+        self.tag(sync=True)
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        """Check a new value, as traitlets asks."""
+        return self.check(self.name or "", value)
+
+
+def whole(minimum: int, maximum: int) -> Callable[[str, Any], int]:
+    """Check that a value is an integer between the two.
+
+    >>> whole(1, 8)("stride", 0)
+    Traceback (most recent call last):
+    ValueError: stride=0: must be between 1 and 8
+    """
+
+    def check(name: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"{name}={value!r}: must be an integer")
+        if not minimum <= value <= maximum:
+            raise ValueError(f"{name}={value}: must be between {minimum} and {maximum}")
+        return int(value)
+
+    return check
+
+
+def one_of(*options: str) -> Callable[[str, Any], str]:
+    """Check that a value is one of these.
+
+    >>> one_of("convolution", "pooling")("operation", "pool")
+    Traceback (most recent call last):
+    ValueError: operation='pool': must be 'convolution' or 'pooling'
+    """
+
+    def check(name: str, value: Any) -> str:
+        if value not in options:
+            raise ValueError(f"{name}={value!r}: must be {' or '.join(map(repr, options))}")
+        return value
+
+    return check
+
+
+class Explorer(anywidget.AnyWidget):
+    """An interactive figure: Python holds and checks the state, JavaScript draws and computes.
+
+    A subclass in ``name.py`` finds its front end in ``name.js`` beside it. That file exports
+    ``render`` by default, as anywidget asks (https://anywidget.dev), and may use everything in
+    ``explorer.js``, which is put before it. Every trait tagged ``sync=True`` can be set from Python
+    and observed: after the reader has moved a control, the next cell reads the new value.
+
+    A subclass overrides :meth:`picture`.
+    """
+
+    _css = (HERE / "explorer.css").read_text(encoding="utf-8")
+    label = traitlets.Unicode("Explorer", help="The figure's accessible name.").tag(sync=True)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if "_esm" not in vars(cls):  # anywidget subclasses a second time, with its own, at __init__
+            shared = (HERE / "explorer.js").read_text(encoding="utf-8")
+            own = Path(getfile(cls)).with_suffix(".js").read_text(encoding="utf-8")
+            cls._esm = f"{shared}\n{own}"
+        super().__init_subclass__(**kwargs)
+
+    def picture(self) -> str:
+        """Return the present state as an SVG element, for readers without scripts."""
+        raise NotImplementedError(f"{type(self).__name__} must draw its own picture()")
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
+        """Offer the live view, and a still picture for pages that have no widget manager."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return None
+        data, metadata = bundle
+        data["text/plain"] = repr(self)
+        data["text/html"] = (
+            f'<div class="d2-still" data-widget-model="{self.model_id}" '
+            f'role="img" aria-label="{escape(self.label)}">{self.picture()}</div>'
+        )
+        return data, metadata
+
+    def __repr__(self) -> str:
+        inherited = {"label", *anywidget.AnyWidget.class_trait_names()}
+        own = [n for n in self.trait_names(sync=True) if n not in inherited and n[0] != "_"]
+        state = ", ".join(f"{name}={reprlib.repr(getattr(self, name))}" for name in own)
+        return f"{type(self).__name__}({state})"

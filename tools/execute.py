@@ -1,0 +1,119 @@
+"""Execute chapters and write their outputs back in normal form: `make execute [CHAPTER=…]`.
+
+Executing twice gives the same file, except in cells tagged `nbval-ignore-output`. A notebook that
+fails is left as it was.
+
+    python tools/execute.py                                     # every notebook of the book
+    python tools/execute.py book/convolution/output-size.ipynb  # one
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+TOGETHER = 2  # notebooks at a time, each with one thread
+QUIET = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+# Figures keep the size that the style gives them; the default crops each to its contents.
+KERNEL_ARGUMENTS = ["--InlineBackend.print_figure_kwargs={'bbox_inches': None}"]
+
+
+def chapters() -> list[Path]:
+    """All notebooks of the book, in a fixed order."""
+    found = (ROOT / "book").rglob("*.ipynb")
+    return sorted(path for path in found if ".ipynb_checkpoints" not in path.parts)
+
+
+def code_sha256(notebook: nbformat.NotebookNode) -> str:
+    """Fingerprint of all code cells: outputs belong to exactly this code."""
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+
+
+def normalize(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop what changes from run to run: times, versions, random identifiers."""
+    own = notebook.metadata.get("d2lite", {}) | {"code_sha256": code_sha256(notebook)}
+    widgets = notebook.metadata.get("widgets")
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+            "d2lite": own,
+        }
+    )
+    if widgets:
+        notebook.metadata["widgets"] = widgets
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"
+        for volatile in ("execution", "collapsed", "scrolled"):
+            cell.metadata.pop(volatile, None)
+    text = nbformat.writes(notebook)
+    state = (widgets or {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+    for number, model_id in enumerate(state):  # in the order in which the models were made
+        text = text.replace(model_id, f"{number:032x}")
+    return nbformat.reads(text, as_version=4)
+
+
+def execute(path: Path, progress: tqdm) -> str:
+    """Run one notebook. Return its failure as text, or an empty string."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("widgets", None)
+    running = {"cell": 0}
+
+    def note(cell: nbformat.NotebookNode, cell_index: int) -> None:
+        running["cell"] = cell_index
+        progress.set_postfix_str(f"{path.stem}, cell {cell_index}")
+
+    client = NotebookClient(
+        notebook,
+        timeout=600,
+        record_timing=False,
+        coalesce_streams=True,
+        extra_arguments=KERNEL_ARGUMENTS,
+        resources={"metadata": {"path": str(path.parent)}},
+        on_cell_start=note,
+        on_cell_complete=lambda cell, cell_index: progress.update(),
+    )
+    start = time.perf_counter()
+    try:
+        client.execute()
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as failure:
+        name = path.relative_to(ROOT)
+        return f"{name}, cell {running['cell']}; the file is left as it was.\n{failure}"
+    finished = path.with_suffix(".tmp")
+    nbformat.write(normalize(notebook), finished)
+    os.replace(finished, path)
+    progress.write(f"{time.perf_counter() - start:6.1f} s  {path.relative_to(ROOT)}")
+    return ""
+
+
+def main() -> int:
+    """Execute the notebooks named on the command line, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK")
+    paths = [path.resolve() for path in parser.parse_args().notebooks] or chapters()
+    for path in paths:
+        if path not in chapters():
+            parser.error(f"{path}: no notebook of the book; choose from `ls book/*/*.ipynb`")
+    os.environ.update(QUIET)  # the kernels inherit it
+    cells = sum(len(nbformat.read(path, as_version=4).cells) for path in paths)
+    with tqdm(total=cells, unit="cell", disable=False) as progress:
+        with ThreadPoolExecutor(TOGETHER) as pool:
+            failures = [text for text in pool.map(lambda p: execute(p, progress), paths) if text]
+    for text in failures:
+        print(f"\nFailed: {text}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
