@@ -1,14 +1,23 @@
 """What the tests share."""
 
 import json
+import os
+import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+os.environ["TQDM_DISABLE"] = "1"  # no progress bars in outputs; the notebooks' kernels inherit it
+
 ROOT = Path(__file__).parent.parent
+SITE = ROOT / "_build" / "html"
+PAGES = sorted(p for p in SITE.rglob("*.html") if "_static" not in p.parts)
 
 
 @pytest.fixture(scope="session")
@@ -35,9 +44,32 @@ def javascript(tmp_path_factory: pytest.TempPathFactory) -> Callable[[type, str,
         )
         done: subprocess.CompletedProcess = node(
             ["--input-type=module", "--eval", script],
-            return_completed_process=True, capture_output=True, text=True,
+            return_completed_process=True,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(results.read_text(encoding="utf-8"))
 
     return call
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """A headless Chromium; skipped where there is none, unless D2LITE_REQUIRE_BROWSER is set."""
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        advice = "no Chromium found; on Debian and Ubuntu: apt install chromium"
+        if os.environ.get("D2LITE_REQUIRE_BROWSER"):
+            pytest.fail(advice)
+        pytest.skip(advice)
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=found,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield launched
+        launched.close()

@@ -8,8 +8,6 @@ fails is left as it was.
 """
 
 import argparse
-import hashlib
-import json
 import os
 import sys
 import time
@@ -17,27 +15,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
+from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parent.parent
+from notebooks import ROOT, chapters, code_sha256
+
 TOGETHER = 2  # notebooks at a time, each with one thread
 QUIET = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
 # Figures keep the size that the style gives them; the default crops each to its contents.
 KERNEL_ARGUMENTS = ["--InlineBackend.print_figure_kwargs={'bbox_inches': None}"]
-
-
-def chapters() -> list[Path]:
-    """All notebooks of the book, in a fixed order."""
-    found = (ROOT / "book").rglob("*.ipynb")
-    return sorted(path for path in found if ".ipynb_checkpoints" not in path.parts)
-
-
-def code_sha256(notebook: nbformat.NotebookNode) -> str:
-    """Fingerprint of all code cells: outputs belong to exactly this code."""
-    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
 def normalize(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -76,13 +64,14 @@ def execute(path: Path, progress: tqdm) -> str:
 
     client = NotebookClient(
         notebook,
+        km=AsyncKernelManager(transport="ipc", kernel_name="python3"),
         timeout=600,
         record_timing=False,
         coalesce_streams=True,
         extra_arguments=KERNEL_ARGUMENTS,
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_start=note,
-        on_cell_complete=lambda cell, cell_index: progress.update(),
+        on_cell_executed=lambda cell, cell_index, execute_reply: progress.update(),
     )
     start = time.perf_counter()
     try:
@@ -106,8 +95,9 @@ def main() -> int:
         if path not in chapters():
             parser.error(f"{path}: no notebook of the book; choose from `ls book/*/*.ipynb`")
     os.environ.update(QUIET)  # the kernels inherit it
-    cells = sum(len(nbformat.read(path, as_version=4).cells) for path in paths)
-    with tqdm(total=cells, unit="cell", disable=False) as progress:
+    notebooks = [nbformat.read(path, as_version=4) for path in paths]
+    total = sum(cell.cell_type == "code" for notebook in notebooks for cell in notebook.cells)
+    with tqdm(total=total, unit="cell", disable=False) as progress:
         with ThreadPoolExecutor(TOGETHER) as pool:
             failures = [text for text in pool.map(lambda p: execute(p, progress), paths) if text]
     for text in failures:

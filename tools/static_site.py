@@ -47,8 +47,9 @@ def keep_used_icons(app: Sphinx, exception: Exception | None) -> None:
     code_points = ",".join(f"U+{code}" for code in set(CODE_POINT.findall(styles)))
     for font in (static / "vendor" / "fontawesome" / "webfonts").glob("*"):
         if font.suffix == ".woff2":
-            subset.main([str(font), f"--unicodes={code_points}", "--flavor=woff2",
-                         f"--output-file={font}"])
+            subset.main(
+                [str(font), f"--unicodes={code_points}", "--flavor=woff2", f"--output-file={font}"]
+            )
         else:
             font.unlink()
 

@@ -41,8 +41,7 @@ function bytes(text) {
 }
 
 function same(a, b) {
-  const binary = ArrayBuffer.isView(a) || ArrayBuffer.isView(b);
-  return Object.is(a, b) || (!binary && JSON.stringify(a) === JSON.stringify(b));
+  return a === b || (!ArrayBuffer.isView(a) && JSON.stringify(a) === JSON.stringify(b));
 }
 
 /** The model's side of anywidget's interface, kept in the page. */
@@ -50,13 +49,8 @@ class PageModel {
   #state;
   #listeners = new Map();
 
-  constructor(state) {
-    this.#state = { ...state };
-  }
-
-  get(name) {
-    return this.#state[name];
-  }
+  constructor(state) { this.#state = { ...state }; }
+  get(name) { return this.#state[name]; }
 
   set(name, value) {
     const changes = typeof name === "object" ? name : { [name]: value };
@@ -143,14 +137,11 @@ window.mountWidgets = async function mountWidgets(root = document) {
 };
 
 /** Add a widget's style sheet to the page, once for each class of widgets. */
+const styled = new Set();
 function style(model) {
-  const name = model.get("_anywidget_id");
-  const css = model.get("_css");
-  if (!css || [...document.styleSheets].some((s) => s.ownerNode?.dataset?.widgetClass === name)) return;
-  const element = document.createElement("style");
-  element.dataset.widgetClass = name;
-  element.textContent = css;
-  document.head.append(element);
+  if (!model.get("_css") || styled.has(model.get("_anywidget_id"))) return;
+  styled.add(model.get("_anywidget_id"));
+  document.head.append(Object.assign(document.createElement("style"), { textContent: model.get("_css") }));
 }
 
 document.addEventListener("DOMContentLoaded", () => window.mountWidgets());

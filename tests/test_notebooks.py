@@ -1,0 +1,164 @@
+"""Every notebook is what its chapter promises: executed as it stands, honest, readable by all."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from links import set_up_cell
+from notebooks import ROOT, chapters, code_sha256
+
+NOTEBOOKS = chapters()
+WIDGETS = "application/vnd.jupyter.widget-state+json"
+UNCOMPARED = {"nbval-ignore-output", "nbval-skip", "skip-execution", "raises-exception"}
+EXERCISE = re.compile(r"```+\{exercise\}[^\n]*\n:label: (\S+)")
+SOLUTION = re.compile(r"```+\{solution-start\} (\S+)\n:class: dropdown")
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=[str(path.relative_to(ROOT)) for path in NOTEBOOKS])
+def notebook(request: pytest.FixtureRequest) -> nbformat.NotebookNode:
+    read = nbformat.read(request.param, as_version=4)
+    read.path = request.param
+    return read
+
+
+def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def prose(notebook: nbformat.NotebookNode) -> str:
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def is_chapter(notebook: nbformat.NotebookNode) -> bool:
+    return notebook.path.parent != ROOT / "book"
+
+
+def test_there_are_notebooks() -> None:
+    assert len(NOTEBOOKS) >= 4
+
+
+def test_outputs_belong_to_the_code(notebook: nbformat.NotebookNode) -> None:
+    assert notebook.metadata.d2lite.code_sha256 == code_sha256(notebook), (
+        "the code was edited after it was executed: run `make execute`"
+    )
+    counts = [cell.execution_count for cell in code(notebook)]
+    assert counts == list(range(1, len(counts) + 1)), "executed out of order: `make execute`"
+
+
+def test_it_is_in_normal_form(notebook: nbformat.NotebookNode) -> None:
+    from execute import normalize
+
+    text = notebook.path.read_text(encoding="utf-8")
+    assert nbformat.writes(normalize(nbformat.reads(text, as_version=4))) + "\n" == text
+
+
+def test_no_cell_failed(notebook: nbformat.NotebookNode) -> None:
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert not [o for o in outputs if o.output_type == "stream" and o.name == "stderr"]
+
+
+def test_it_begins_with_the_set_up_cell(notebook: nbformat.NotebookNode) -> None:
+    first = code(notebook)[0]
+    assert first.source == set_up_cell(), "run `make links`"
+    assert "hide-input" in first.metadata.tags
+
+
+def test_uncompared_cells_are_declared(notebook: nbformat.NotebookNode) -> None:
+    loose = [cell for cell in code(notebook) if UNCOMPARED & set(cell.metadata.get("tags", []))]
+    assert not [c for c in code(notebook) if re.search("NBVAL_(IGNORE|SKIP|RAISES)", c.source)]
+    assert len(loose) <= notebook.metadata.d2lite.get("volatile_cells", 0)
+
+
+def test_claims_are_asserted(notebook: nbformat.NotebookNode) -> None:
+    asserts = [
+        node
+        for cell in code(notebook)
+        for node in ast.walk(ast.parse(re.sub(r"^\s*%.*$", "pass", cell.source, flags=re.M)))
+        if isinstance(node, ast.Assert)
+    ]
+    assert asserts
+    assert not [node for node in asserts if isinstance(node.test, ast.Constant)]
+
+
+def test_pictures_are_described(notebook: nbformat.NotebookNode) -> None:
+    for cell in code(notebook):
+        pictures = [o for o in cell.outputs if "image/png" in o.get("data", {})]
+        if pictures:
+            alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+            assert len(alt) > 20, f"a picture without alt text: {cell.source[:80]}"
+
+
+def test_saved_explorers_are_the_current_ones(notebook: nbformat.NotebookNode) -> None:
+    for model in notebook.metadata.get("widgets", {}).get(WIDGETS, {}).get("state", {}).values():
+        name = model["state"].get("_anywidget_id", "")
+        if name.startswith("d2lite"):
+            module, _, explorer = name.rpartition(".")
+            current = getattr(importlib.import_module(module), explorer)
+            assert model["state"]["_esm"] == current._esm, "run `make execute`"
+            assert model["state"]["_css"] == current._css, "run `make execute`"
+
+
+def test_taught_code_is_shipped_code(notebook: nbformat.NotebookNode) -> None:
+    for cell in code(notebook):
+        name = cell.metadata.get("d2lite", {}).get("ships")
+        if name:
+            module, _, function = name.rpartition(".")
+            shipped = Path(importlib.import_module(f"d2lite.{module}").__file__).read_text()
+            assert bare(shipped, function) == bare(cell.source, function)
+
+
+def bare(source: str, name: str) -> str:
+    """A function's or class's syntax tree, without docstrings, comments and type hints."""
+    definitions = (ast.FunctionDef, ast.ClassDef)
+    top = next(n for n in ast.parse(source).body if isinstance(n, definitions) and n.name == name)
+    for node in ast.walk(top):
+        if isinstance(node, definitions) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+    return ast.unparse(top)
+
+
+def test_a_chapter_has_its_parts(notebook: nbformat.NotebookNode) -> None:
+    if not is_chapter(notebook):
+        pytest.skip("not a chapter")
+    text = prose(notebook)
+    for part in (
+        "# ",
+        "**You will be able to**",
+        "## What we measured",
+        "## Summary",
+        "## Questions people ask",
+        "## Exercises",
+        "## Further reading",
+    ):
+        assert re.search(f"^{re.escape(part)}", text, re.M), part
+    exercises, solutions = EXERCISE.findall(text), SOLUTION.findall(text)
+    assert 3 <= len(exercises) <= 5
+    assert solutions == exercises, "each exercise is followed by its solution"
+    assert "{cite" in text
+    words = len(re.sub(r"```.*?```|\$\$.*?\$\$", "", text, flags=re.S).split())
+    assert words <= 4500, f"{words} words: more than 25 minutes of reading"
+
+
+def test_each_solution_runs_and_checks_itself(notebook: nbformat.NotebookNode) -> None:
+    checked: dict[str, int] = {}
+    inside = None
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            start = SOLUTION.search(cell.source)
+            if start:
+                inside = start.group(1)
+                checked[inside] = 0
+            if "{solution-end}" in cell.source:
+                inside = None
+        elif inside:
+            checked[inside] += cell.source.count("assert ")
+    assert all(checked.values()), f"solutions without an assert: {checked}"

@@ -1,0 +1,66 @@
+"""The built site, read as files: whole, self-contained, free of errors. `make book` builds it."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+from conftest import PAGES, SITE
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+# Pages that Sphinx adds: neither taught from nor linked from the chapters.
+GENERATED = {"genindex.html", "search.html"}
+
+
+@pytest.fixture(scope="module", params=PAGES, ids=[str(page.relative_to(SITE)) for page in PAGES])
+def page(request: pytest.FixtureRequest) -> tuple[Path, BeautifulSoup]:
+    return request.param, BeautifulSoup(request.param.read_text(encoding="utf-8"), "html.parser")
+
+
+def test_the_site_is_built() -> None:
+    assert len(PAGES) >= 5, "run `make book` first"
+
+
+def test_nothing_broke_while_building(page: tuple[Path, BeautifulSoup]) -> None:
+    _, soup = page
+    text = soup.get_text()
+    assert "Traceback (most recent call last)" not in text
+    assert not soup.select(".output.traceback, .system-message, .problematic, .katex-error")
+    assert "undefined label" not in text
+
+
+def test_links_lead_somewhere(page: tuple[Path, BeautifulSoup]) -> None:
+    path, soup = page
+    targets = [tag.get("href") or tag.get("src") for tag in soup.select("[href], [src]")]
+    for target in filter(None, targets):
+        link = urlsplit(target)
+        if link.scheme or link.netloc:
+            continue
+        file = (path.parent / unquote(link.path)).resolve() if link.path else path
+        file = file / "index.html" if file.is_dir() else file
+        assert file.exists(), target
+        if link.fragment and file.suffix == ".html":
+            other = BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
+            assert other.find(id=unquote(link.fragment)), target
+
+
+def test_nothing_is_loaded_from_elsewhere(page: tuple[Path, BeautifulSoup]) -> None:
+    _, soup = page
+    loaded = soup.select("script[src], img[src], link[rel=stylesheet], link[rel=preload], iframe")
+    sources = [tag.get("src") or tag.get("href") for tag in loaded]
+    assert not [source for source in sources if urlsplit(source).netloc]
+
+
+def test_pictures_have_descriptions(page: tuple[Path, BeautifulSoup]) -> None:
+    _, soup = page
+    assert not [str(picture)[:120] for picture in soup.select("img") if not picture.get("alt")]
+
+
+def test_without_scripts_a_picture_stands_for_each_explorer(
+    page: tuple[Path, BeautifulSoup],
+) -> None:
+    _, soup = page
+    assert not soup.select(f'script[type="{WIDGET_VIEW}"]'), "a widget without a still picture"
+    for still in soup.select("[data-widget-model]"):
+        assert still.select_one("svg"), "a still picture is missing"
+        assert still.get("aria-label")

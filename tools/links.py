@@ -1,0 +1,78 @@
+"""Point every link at one repository: `make links REPO=owner/name BRANCH=main`.
+
+The address stands in pyproject.toml, under `[project.urls]`. From there this script writes it into
+_config.yml, README.md and the set-up cell of every notebook. Without arguments it only does that.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+import nbformat
+
+from notebooks import ROOT, chapters, code_sha256
+
+SET_UP = """\
+import sys
+
+if "google.colab" in sys.modules:  # everywhere else d2lite is already installed
+    %pip install -q git+{repository}@{branch}
+from d2lite.plot import use_style
+
+use_style()"""
+
+PYPROJECT = ROOT / "pyproject.toml"
+CONFIG = ROOT / "_config.yml"
+README = ROOT / "README.md"
+ADDRESS = re.compile(r'(?<=^Repository = ")[^"]*(?=")', re.MULTILINE)
+BRANCH = re.compile(r"(?<=^  branch: )\S+", re.MULTILINE)
+
+
+def address() -> tuple[str, str]:
+    """Return the repository's address and branch, as they are now."""
+    repository = ADDRESS.search(PYPROJECT.read_text(encoding="utf-8"))
+    branch = BRANCH.search(CONFIG.read_text(encoding="utf-8"))
+    assert repository and branch, "pyproject.toml or _config.yml lost its repository"
+    return repository.group(), branch.group()
+
+
+def set_up_cell() -> str:
+    """Return the text of the set-up cell that every notebook has."""
+    repository, branch = address()
+    return SET_UP.format(repository=repository, branch=branch)
+
+
+def substitute(path: Path, pattern: re.Pattern | str, text: str) -> None:
+    """Replace every match of a pattern in a file."""
+    old = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(pattern, lambda match: text, old), encoding="utf-8")
+
+
+def main() -> None:
+    """Write the address wherever it belongs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("repository", nargs="?", help="owner/name, on GitHub")
+    parser.add_argument("branch", nargs="?", help="the branch that readers see")
+    arguments = parser.parse_args()
+    old, _ = address()
+    if arguments.repository:
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", arguments.repository):
+            parser.error(f"REPO={arguments.repository}: must be owner/name")
+        substitute(PYPROJECT, ADDRESS, f"https://github.com/{arguments.repository}")
+    if arguments.branch:
+        substitute(CONFIG, BRANCH, arguments.branch)
+    repository, branch = address()
+    for path in (CONFIG, README):
+        substitute(path, re.escape(old), repository)
+    for path in chapters():
+        notebook = nbformat.read(path, as_version=4)
+        first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+        if first.source != set_up_cell():
+            first.source = set_up_cell()
+            notebook.metadata["d2lite"]["code_sha256"] = code_sha256(notebook)
+            nbformat.write(notebook, path)
+    print(f"All links lead to {repository}, branch {branch}.")
+
+
+if __name__ == "__main__":
+    main()
