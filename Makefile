@@ -38,7 +38,7 @@ lint: .venv/.all  ## style and types
 	$(BIN)/mypy
 
 links: .venv/.book  ## point all links at a repository: make links REPO=owner/name BRANCH=main
-	$(BIN)/python tools/links.py $(REPO) $(BRANCH)
+	$(BIN)/python tools/links.py $(if $(REPO),--repository $(REPO)) $(if $(BRANCH),--branch $(BRANCH))
 
 lock: .venv/.all  ## resolve pyproject.toml's needs anew into the pins of requirements.txt
 	$(BIN)/uv pip compile pyproject.toml --group book --group test --group develop --universal \

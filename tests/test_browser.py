@@ -64,7 +64,7 @@ def test_a_first_visit(browser: Browser, origin: str, name: str, report: list[di
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     requests, problems, responses = [], [], []
     page.on("request", lambda request: requests.append(request.url))
-    page.on("response", responses.append)
+    page.on("response", lambda response: responses.append(response))
     page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else 0)
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("requestfailed", lambda request: problems.append(f"failed: {request.url}"))

@@ -1,7 +1,8 @@
 """Point every link at one repository: `make links REPO=owner/name BRANCH=main`.
 
 The address stands in pyproject.toml, under `[project.urls]`. From there this script writes it into
-_config.yml, README.md and the set-up cell of every notebook. Without arguments it only does that.
+_config.yml, the pages that name it and the set-up cell of every notebook. Without arguments it only
+does that.
 """
 
 import argparse
@@ -23,7 +24,7 @@ use_style()"""
 
 PYPROJECT = ROOT / "pyproject.toml"
 CONFIG = ROOT / "_config.yml"
-README = ROOT / "README.md"
+PAGES = [ROOT / "README.md", ROOT / "book" / "how-to-use.md"]
 ADDRESS = re.compile(r'(?<=^Repository = ")[^"]*(?=")', re.MULTILINE)
 BRANCH = re.compile(r"(?<=^  branch: )\S+", re.MULTILINE)
 
@@ -51,8 +52,8 @@ def substitute(path: Path, pattern: re.Pattern | str, text: str) -> None:
 def main() -> None:
     """Write the address wherever it belongs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("repository", nargs="?", help="owner/name, on GitHub")
-    parser.add_argument("branch", nargs="?", help="the branch that readers see")
+    parser.add_argument("--repository", help="owner/name, on GitHub")
+    parser.add_argument("--branch", help="the branch that readers see")
     arguments = parser.parse_args()
     old, _ = address()
     if arguments.repository:
@@ -62,7 +63,7 @@ def main() -> None:
     if arguments.branch:
         substitute(CONFIG, BRANCH, arguments.branch)
     repository, branch = address()
-    for path in (CONFIG, README):
+    for path in [CONFIG, *PAGES]:
         substitute(path, re.escape(old), repository)
     for path in chapters():
         notebook = nbformat.read(path, as_version=4)

@@ -1,0 +1,434 @@
+"""Sizes: what shape comes out of a layer, and of every layer of a network.
+
+The three formulas are those of PyTorch, for one axis or for (height, width). With n the input size,
+k the kernel size, s the stride, p the padding *on each side* and d the dilation, the dilated kernel
+spans e = d(k − 1) + 1 pixels, and the output size is
+
+- convolution: ⌊(n + 2p − e) / s⌋ + 1;
+- pooling: the same, or rounded up with ``ceil_mode``;
+- transposed convolution: (n − 1)s − 2p + e + output padding.
+
+From Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from html import escape
+from numbers import Integral
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+IntOrPair = int | tuple[int, int]
+Size = TypeVar("Size", int, tuple[int, int])
+Shape = tuple[int, ...]
+
+
+def conv_output_size(
+    size: Size,
+    kernel_size: IntOrPair,
+    stride: IntOrPair = 1,
+    padding: IntOrPair | str = 0,
+    dilation: IntOrPair = 1,
+) -> Size:
+    """Compute the size that a convolution gives, in pixels: ⌊(n + 2p − d(k − 1) − 1) / s⌋ + 1.
+
+    An int gives an int; a pair (height, width) gives a pair, and then a setting may be a pair too.
+    ``padding="valid"`` is 0; ``"same"`` pads so that the size stays, and needs stride 1.
+
+    Raises:
+        TypeError: If an argument is not an int (or a pair of ints).
+        ValueError: If one is out of range, or the dilated kernel is larger than the padded input.
+
+    >>> conv_output_size(224, kernel_size=7, stride=2, padding=3)
+    112
+    >>> conv_output_size((28, 20), kernel_size=(5, 3))
+    (24, 18)
+    """
+    same = padding == "same"
+    if isinstance(padding, str):
+        if padding not in ("same", "valid"):
+            raise ValueError(f'padding={padding!r}: must be ≥ 0, "same" or "valid"')
+        padding = 0
+
+    def one_axis(size: int, kernel_size: int, stride: int, padding: int, dilation: int) -> int:
+        if same and stride != 1:
+            raise ValueError(f'stride={stride}: must be 1 with padding="same"')
+        extent = dilation * (kernel_size - 1) + 1
+        total_padding = extent - 1 if same else 2 * padding
+        output_size = (size + total_padding - extent) // stride + 1
+        return _not_empty(output_size, size, padding, extent)
+
+    return _on_each_axis(one_axis, size, kernel_size, stride, padding, dilation)
+
+
+def pool_output_size(
+    size: Size,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: IntOrPair = 0,
+    dilation: IntOrPair = 1,
+    ceil_mode: bool = False,
+) -> Size:
+    """Compute the size that max or average pooling gives, in pixels.
+
+    The stride is the kernel size unless given. With ``ceil_mode`` the division rounds up, so that a
+    last window may reach beyond the end; it must still start in the input or in the left padding.
+
+    Raises:
+        TypeError: If an argument is not an int (or a pair of ints), or ``ceil_mode`` not a bool.
+        ValueError: If one is out of range, the padding is more than half the kernel size, or the
+            dilated kernel is larger than the padded input.
+
+    >>> pool_output_size(112, kernel_size=3, stride=2, padding=1)
+    56
+    >>> pool_output_size(7, kernel_size=2), pool_output_size(7, kernel_size=2, ceil_mode=True)
+    (3, 4)
+    """
+    if not isinstance(ceil_mode, bool):
+        raise TypeError(f"ceil_mode={ceil_mode!r}: must be True or False")
+
+    def one_axis(size: int, kernel_size: int, stride: int, padding: int, dilation: int) -> int:
+        if padding > kernel_size // 2:
+            raise ValueError(f"padding={padding}: must be ≤ half of kernel_size={kernel_size}")
+        extent = dilation * (kernel_size - 1) + 1
+        steps, left_over = divmod(size + 2 * padding - extent, stride)
+        if ceil_mode and left_over and (steps + 1) * stride < size + padding:
+            steps += 1
+        return _not_empty(steps + 1, size, padding, extent)
+
+    stride = kernel_size if stride is None else stride
+    return _on_each_axis(one_axis, size, kernel_size, stride, padding, dilation)
+
+
+def conv_transpose_output_size(
+    size: Size,
+    kernel_size: IntOrPair,
+    stride: IntOrPair = 1,
+    padding: IntOrPair = 0,
+    output_padding: IntOrPair = 0,
+    dilation: IntOrPair = 1,
+) -> Size:
+    """Compute the size that a transposed convolution gives: (n − 1)s − 2p + d(k − 1) + 1 + extra.
+
+    Stride s sends s different input sizes of a convolution to one output size; ``output_padding``
+    says which of them to go back to.
+
+    Raises:
+        TypeError: If an argument is not an int (or a pair of ints).
+        ValueError: If one is out of range, ``output_padding`` is not smaller than the stride or the
+            dilation, or nothing is left of the output.
+
+    >>> conv_transpose_output_size(7, kernel_size=4, stride=2, padding=1)
+    14
+    """
+
+    def one_axis(
+        size: int, kernel_size: int, stride: int, padding: int, output_padding: int, dilation: int
+    ) -> int:
+        if output_padding >= max(stride, dilation):
+            raise ValueError(
+                f"output_padding={output_padding}: must be smaller than stride={stride} "
+                f"or dilation={dilation}"
+            )
+        full = (size - 1) * stride + dilation * (kernel_size - 1) + 1 + output_padding
+        if full <= 2 * padding:
+            raise ValueError(f"padding={padding}: leaves nothing of an output of {full}")
+        return full - 2 * padding
+
+    return _on_each_axis(one_axis, size, kernel_size, stride, padding, output_padding, dilation)
+
+
+def pair(name: str, value: IntOrPair) -> tuple[int, int]:
+    """Read a setting that is an int, for both axes, or a pair (height, width).
+
+    Raises:
+        TypeError: If it is neither.
+        ValueError: If it is negative, or zero and not a padding.
+
+    >>> pair("stride", 2)
+    (2, 2)
+    """
+    minimum = 0 if "padding" in name else 1
+    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(both) != 2 or not all(map(_is_int, both)):
+        raise TypeError(f"{name}={value!r}: must be an int or a pair of ints")
+    if min(both) < minimum:
+        raise ValueError(f"{name}={value}: must be ≥ {minimum}")
+    return int(both[0]), int(both[1])
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _on_each_axis(formula: Callable[..., int], size: Size, *settings: IntOrPair) -> Size:
+    """Apply a formula for one axis to an int, or to the height and the width of a pair.
+
+    The formula's parameters name the arguments in errors.
+    """
+    arguments = dict(zip(inspect.signature(formula).parameters, (size, *settings), strict=True))
+    heights, widths = zip(*(pair(name, value) for name, value in arguments.items()), strict=True)
+    if isinstance(size, (tuple, list)):
+        return formula(*heights), formula(*widths)
+    for name, value in arguments.items():
+        if isinstance(value, (tuple, list)):
+            raise TypeError(f"{name}={value}: must be an int, as size={size} is; or give both axes")
+    return formula(*heights)
+
+
+def _not_empty(output_size: int, size: int, padding: int, extent: int) -> int:
+    if output_size < 1:
+        padded = f"padded to {size + 2 * padding}, " if padding else ""
+        raise ValueError(
+            f"size={size}: {padded}smaller than the dilated kernel, {extent}; "
+            "pad it or take a smaller kernel"
+        )
+    return output_size
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One call of one layer: a row of a ``Trace``.
+
+    Attributes:
+        name: Where the model keeps the layer, such as ``features.0``; empty for the model itself.
+        description: What it is, such as ``Conv2d 1→6, 5×5, padding 2``.
+        output_shape: Of one example, (C, H, W) after a convolution; None if it was not called.
+        parameters: How many it owns that no row above has counted.
+        multiply_adds: For one example.
+    """
+
+    name: str
+    description: str
+    output_shape: Shape | None
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True, repr=False)
+class Trace(Sequence[Layer]):
+    """One example's way through a model: a sequence of ``Layer``, shown as a table."""
+
+    model: str
+    input_shape: Shape
+    layers: tuple[Layer, ...]
+
+    @property
+    def total_parameters(self) -> int:
+        """All of the model's parameters, each counted once."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def total_multiply_adds(self) -> int:
+        """Multiply-adds for one example."""
+        return sum(layer.multiply_adds for layer in self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.layers[index]
+
+    def __repr__(self) -> str:
+        table = [("Name", *_HEADINGS), *self._rows()]
+        w = [max(map(len, column)) for column in zip(*table, strict=True)]
+        head, *body, total = (
+            f"{a:<{w[0]}}  {b:<{w[1]}}  {c:>{w[2]}}  {d:>{w[3]}}  {e:>{w[4]}}"
+            for a, b, c, d, e in table
+        )
+        rule = "─" * len(head)
+        return "\n".join([self._caption(), rule, head, rule, *body, rule, total])
+
+    def _repr_html_(self) -> str:
+        left, right = "text-align: left; overflow-wrap: anywhere", "text-align: right"
+        first, *headings = _HEADINGS
+        head = f'<th scope="col" style="{left}">{first}</th>'
+        head += "".join(f'<th scope="col" style="{right}">{heading}</th>' for heading in headings)
+        rows = []
+        for name, layer, *numbers in self._rows():
+            code = f"<code>{escape(name).replace('.', '.<wbr>')}</code> " if name else ""
+            cells = "".join(f'<td style="{right}">{number}</td>' for number in numbers)
+            rows.append(f'<th scope="row" style="{left}">{code}{escape(layer)}</th>{cells}')
+        *body, total = (f"<tr>{row}</tr>" for row in rows)
+        return (
+            f'<table class="trace"><caption>{escape(self._caption())}</caption>'
+            f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>"
+            f"<tfoot>{total}</tfoot></table>"
+        )
+
+    def _caption(self) -> str:
+        return f"{self.model}, input {_times(self.input_shape)}"
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """List the cells of each row; the last is the total."""
+        rows = [
+            (
+                layer.name,
+                layer.description,
+                "not called" if layer.output_shape is None else _times(layer.output_shape),
+                f"{layer.parameters:,}",
+                f"{layer.multiply_adds:,}",
+            )
+            for layer in self.layers
+        ]
+        total = f"{self.total_parameters:,}", f"{self.total_multiply_adds:,}"
+        return [*rows, ("", "Total", "", *total)]
+
+
+_HEADINGS = ("Layer", "Output shape", "Parameters", "Multiply-adds")
+
+
+def trace(model: nn.Module, input_shape: Shape) -> Trace:
+    """Run a model once on zeros and list its layers: output shape, parameters, multiply-adds.
+
+    A row is one call of a module that has no children, or that owns parameters itself, in the order
+    in which the calls end. A layer called twice has two rows; its parameters count in the first.
+    Layers with parameters that are never called come last, so that the total is the model's.
+
+    A *multiply-add* is one use of one weight (also where it meets padding); biases do not count.
+    Convolutions, transposed convolutions and linear layers are counted; all others show 0.
+
+    The model runs in evaluation mode, without gradients, and is left as it was.
+
+    Args:
+        model: Any module that takes one tensor.
+        input_shape: Of one example, such as (C, H, W); a batch of one is made of it.
+
+    Raises:
+        TypeError: If ``model`` is not a module, or ``input_shape`` not a tuple of ints.
+        ValueError: If ``input_shape`` is not 1 to 3 sizes ≥ 1, or the model fails on it: the
+            message names the layer and the shape that it received.
+
+    >>> trace(nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.MaxPool2d(2)), (1, 28, 28))
+    Sequential, input 1 × 28 × 28
+    ─────────────────────────────────────────────────────────────────────────
+    Name  Layer                       Output shape  Parameters  Multiply-adds
+    ─────────────────────────────────────────────────────────────────────────
+    0     Conv2d 1→6, 5×5, padding 2   6 × 28 × 28         156        117,600
+    1     MaxPool2d, 2×2, stride 2     6 × 14 × 14           0              0
+    ─────────────────────────────────────────────────────────────────────────
+          Total                                            156        117,600
+    """
+    counted: set[nn.Parameter] = set()
+
+    def new_parameters(module: nn.Module) -> int:
+        new = set(module.parameters(recurse=False)) - counted
+        counted.update(new)
+        return sum(parameter.numel() for parameter in new)
+
+    layers = []
+    for name, module, received, output in _run(model, input_shape):
+        work = _multiply_adds(module, received, output)
+        layers.append(Layer(name, _describe(module), output, new_parameters(module), work))
+    for name, module in model.named_modules():
+        if parameters := new_parameters(module):
+            layers.append(Layer(name, _describe(module), None, parameters, 0))
+    return Trace(type(model).__name__, tuple(input_shape), tuple(layers))
+
+
+class _Call(NamedTuple):
+    name: str
+    module: nn.Module
+    input_shape: Shape
+    output_shape: Shape
+
+
+def _run(model: nn.Module, input_shape: Shape) -> list[_Call]:
+    """Run a model once on zeros; list the calls of its layers in the order in which they end."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: a {type(model).__name__}, must be a torch.nn.Module")
+    if not isinstance(input_shape, (tuple, list)) or not all(map(_is_int, input_shape)):
+        raise TypeError(f"input_shape={input_shape!r}: must be ints, such as (3, 224, 224)")
+    if not 1 <= len(input_shape) <= 3 or min(input_shape) < 1:
+        raise ValueError(
+            f"input_shape={input_shape}: must be 1 to 3 sizes ≥ 1, such as (3, 224, 224); "
+            "it has no batch dimension"
+        )
+    names = {module: name for name, module in model.named_modules()}
+    running: list[tuple[nn.Module, Shape]] = []  # the calls that have begun and not ended
+    calls: list[_Call] = []
+
+    def enter(module: nn.Module, args: tuple, kwargs: dict) -> None:
+        running.append((module, _shape((args, kwargs))))
+
+    def leave(module: nn.Module, args: tuple, output: object) -> None:
+        _, received = running.pop()
+        if not list(module.children()) or list(module.parameters(recurse=False)):
+            calls.append(_Call(names[module], module, received, _shape(output)))
+
+    like = next(model.parameters(), torch.zeros(0))
+    zeros = torch.zeros(1, *input_shape, dtype=like.dtype, device=like.device)
+    with ExitStack() as undo, torch.no_grad():
+        undo.enter_context(torch.random.fork_rng(devices=[like.device] if like.is_cuda else []))
+        for module in names:
+            undo.callback(setattr, module, "training", module.training)
+            module.training = False
+            undo.enter_context(module.register_forward_pre_hook(enter, with_kwargs=True))
+            undo.enter_context(module.register_forward_hook(leave))
+        try:
+            model(zeros)
+        except Exception as error:
+            module, received = running[-1] if running else (model, tuple(input_shape))
+            raise ValueError(
+                f"input_shape={tuple(input_shape)}: {names[module] or 'the model'} "
+                f"({_describe(module)}) received {_times(received)} and failed: {error}"
+            ) from error
+    return calls
+
+
+def _multiply_adds(module: nn.Module, received: Shape, output: Shape) -> int:
+    """Count the uses of a layer's weights: each once per output (transposed: input) position."""
+    match module:
+        case nn.Conv1d() | nn.Conv2d() | nn.Conv3d():
+            positions = output[1:]
+        case nn.ConvTranspose1d() | nn.ConvTranspose2d() | nn.ConvTranspose3d():
+            positions = received[1:]
+        case nn.Linear():
+            positions = output[:-1]
+        case _:
+            return 0
+    return module.weight.numel() * math.prod(positions)
+
+
+_DEFAULTS = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
+
+
+def _describe(module: nn.Module) -> str:
+    """Put a layer into words, such as ``Conv2d 1→6, 5×5, padding 2``."""
+    name = type(module).__name__
+    words = [name]
+    for kind in ("channels", "features"):
+        if hasattr(module, f"in_{kind}") and hasattr(module, f"out_{kind}"):
+            words = [f"{name} {getattr(module, f'in_{kind}')}→{getattr(module, f'out_{kind}')}"]
+    kernel_size = getattr(module, "kernel_size", None)
+    if isinstance(kernel_size, int):
+        kernel_size = (kernel_size,) * {"1d": 1, "3d": 3}.get(name[-2:], 2)
+    if isinstance(kernel_size, tuple):
+        words.append("×".join(map(str, kernel_size)))
+    for setting, default in _DEFAULTS.items():
+        value = getattr(module, setting, default)
+        if isinstance(value, tuple):
+            value = value[0] if len(set(value)) == 1 else "×".join(map(str, value))
+        if isinstance(value, (int, str)) and value != default:
+            words.append(f"{setting} {value}")
+    return ", ".join(words)
+
+
+def _shape(value: object) -> Shape:
+    """Find the first tensor that a layer takes or gives: its shape, without the batch."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape[1:])
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, (tuple, list)):
+        return next((shape for shape in map(_shape, value) if shape), ())
+    return ()
+
+
+def _times(shape: Shape) -> str:
+    return " × ".join(map(str, shape))
