@@ -17,7 +17,6 @@ from io import BytesIO
 from pathlib import Path
 
 import nbformat
-from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from PIL import Image
@@ -28,7 +27,10 @@ from notebooks import ROOT, chapters, code_sha256
 TOGETHER = 2  # notebooks at a time, each with one thread
 QUIET = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
 # Figures keep the size that the style gives them; the default crops each to its contents.
-KERNEL_ARGUMENTS = ["--InlineBackend.print_figure_kwargs={'bbox_inches': None}"]
+KERNEL_ARGUMENTS = [
+    "--InlineBackend.print_figure_kwargs={'bbox_inches': None}",
+    "--IPKernelApp.log_level=ERROR",
+]
 
 
 def normalize(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -59,7 +61,7 @@ def normalize(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def shrink(picture: str) -> str:
-    """Give a PNG a palette of 256 colours, none more than a few levels off: a third of the bytes."""
+    """Give a PNG a palette of 256 colours, each nearly as it was: a third of the bytes."""
     image = Image.open(BytesIO(base64.b64decode(picture)))
     if image.mode == "P":
         return picture
@@ -83,7 +85,6 @@ def execute(path: Path, progress: tqdm) -> str:
 
     client = NotebookClient(
         notebook,
-        km=AsyncKernelManager(transport="ipc", kernel_name="python3"),
         timeout=600,
         record_timing=False,
         coalesce_streams=True,
@@ -116,9 +117,11 @@ def main() -> int:
     os.environ.update(QUIET)  # the kernels inherit it
     notebooks = [nbformat.read(path, as_version=4) for path in paths]
     total = sum(cell.cell_type == "code" for notebook in notebooks for cell in notebook.cells)
-    with tqdm(total=total, unit="cell", disable=False) as progress:
-        with ThreadPoolExecutor(TOGETHER) as pool:
-            failures = [text for text in pool.map(lambda p: execute(p, progress), paths) if text]
+    with (
+        tqdm(total=total, unit="cell", disable=False) as progress,
+        ThreadPoolExecutor(TOGETHER) as pool,
+    ):
+        failures = [text for text in pool.map(lambda p: execute(p, progress), paths) if text]
     for text in failures:
         print(f"\nFailed: {text}", file=sys.stderr)
     return 1 if failures else 0

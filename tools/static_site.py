@@ -66,6 +66,12 @@ def drop_doubles(app: Sphinx, page: str, template: str, context: dict, doctree: 
     context["script_files"] = list(scripts.values())
 
 
+def mend_citations(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
+    """Name the entries of a bibliography as ARIA asks now; docutils uses a role it deprecated."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 def setup(app: Sphinx) -> dict:
     """Register with Sphinx."""
     explorers = Path(__file__).parent.parent / "d2lite" / "explore"
@@ -73,6 +79,7 @@ def setup(app: Sphinx) -> dict:
     app.add_css_file("explorer.css")
     app.connect("builder-inited", find_node)
     app.connect("html-page-context", drop_doubles, priority=900)
+    app.connect("html-page-context", mend_citations)
     app.connect("build-finished", keep_used_icons)
     app.connect("build-finished", drop_source_maps)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
