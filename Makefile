@@ -24,7 +24,7 @@ serve: book  ## build the site and serve it on this machine
 test: .venv/.all book  ## everything: library, every cell of every notebook, the site in a browser
 	@$(BIN)/python tools/check_installation.py
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov d2lite --cov-report term:skip-covered
-	$(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg -p no:doctest book
+	$(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg -o addopts= book
 
 lab: .venv/.all  ## open the book in JupyterLab
 	$(BIN)/jupyter lab book/index.ipynb

@@ -1,6 +1,7 @@
 """Figures: one restrained palette, one size, the same colour for the same thing everywhere."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-# Distinguishable with any common colour blindness (after Okabe & Ito, 2008), and ≥ 4.5 : 1 on white.
+# To be told apart with any common colour blindness (after Okabe and Ito, 2008); ≥ 4.5 : 1 on white.
 # The explorers use the same colours: keep equal to explore/explorer.css.
 INPUT = "#0072b2"
 KERNEL = "#b64b00"
@@ -24,7 +25,7 @@ LINE = "#c9ced8"
 #: Negative values in the kernel's colour, zero white, positive values in the input's.
 SIGNED = LinearSegmentedColormap.from_list("signed", [KERNEL, "#ffffff", INPUT])
 
-STYLE = {
+STYLE: dict[str, Any] = {
     "figure.figsize": (7.0, 3.2),
     "figure.dpi": 144,
     "figure.facecolor": "white",
@@ -58,7 +59,7 @@ def use_style() -> None:
     >>> plt.rcParams["figure.dpi"]
     144.0
     """
-    plt.rcParams.update(STYLE)
+    plt.style.use(STYLE)
 
 
 def draw_windows(
@@ -72,8 +73,8 @@ def draw_windows(
 ) -> list[int]:
     """Draw one row of pixels and, below it, each place where a kernel rests.
 
-    Pixels are filled squares, padding is dashed, and a pixel that no window touches is crossed out.
-    Dots mark the cells that a window reads.
+    Pixels are filled squares, padding is dotted, and a pixel that no window reads is hatched. Dots
+    mark the cells that a window reads.
 
     Args:
         axes: Where to draw; its frame and ticks are removed.
@@ -85,7 +86,7 @@ def draw_windows(
         count: Number of windows; as many as fit, unless given.
 
     Returns:
-        The pixels, counted from 0, that no window touches.
+        The pixels, counted from 0, that no window reads.
 
     >>> figure, axes = plt.subplots()
     >>> draw_windows(axes, size=10, kernel_size=3, stride=2)
@@ -96,20 +97,20 @@ def draw_windows(
     if count is None:
         count = (before + size + after - reach - 1) // stride + 1
     starts = [stride * window - before for window in range(count)]
-    touched = {start + dilation * tap for start in starts for tap in range(kernel_size)}
-    unseen = [pixel for pixel in range(size) if pixel not in touched]
+    read = {start + dilation * tap for start in starts for tap in range(kernel_size)}
+    unseen = [pixel for pixel in range(size) if pixel not in read]
     last = max(size + after, starts[-1] + reach + 1)
 
     for cell in range(-before, size + after):
-        real = 0 <= cell < size
+        real, is_read = 0 <= cell < size, cell not in unseen
         axes.add_patch(
             Rectangle(
                 (cell - 0.44, -0.44), 0.88, 0.88, linewidth=1.2,
-                facecolor=INPUT if real and cell not in unseen else "none",
+                facecolor=(INPUT, 0.2) if real and is_read else "none",
                 edgecolor=INPUT if real else MUTED, linestyle="-" if real else ":",
+                hatch=None if is_read else "////",
             )
         )  # fmt: skip
-    axes.plot(unseen, [0] * len(unseen), "x", color=INK, markersize=8, markeredgewidth=2)
     for row, start in enumerate(starts, start=1):
         taps = [start + dilation * tap for tap in range(kernel_size)]
         axes.plot(taps, [-row * 0.6 - 0.25] * kernel_size, "o-", color=KERNEL, markersize=5)
@@ -120,3 +121,93 @@ def draw_windows(
     axes.grid(False)
     axes.spines[:].set_visible(False)
     return unseen
+
+
+def show_image(axes: Axes, image: torch.Tensor) -> None:
+    """Draw one image: grey from 0 to 1 or its largest value, in colour if any value is negative.
+
+    In colour, zero is white; ``SIGNED`` runs equally far to both sides of it.
+
+    Args:
+        axes: Where to draw; its frame and ticks are removed.
+        image: (H, W).
+
+    Raises:
+        ValueError: If the image is not 2-D.
+
+    >>> figure, axes = plt.subplots()
+    >>> show_image(axes, torch.tensor([[0.0, -2.0], [0.5, 1.0]]))
+    >>> axes.images[0].get_clim()
+    (-2.0, 2.0)
+    """
+    if image.ndim != 2:
+        raise ValueError(f"image: shape {tuple(image.shape)}, must be (H, W)")
+    values = image.detach().cpu().numpy()
+    if values.min() < 0:
+        limit = np.abs(values).max()
+        axes.imshow(values, cmap=SIGNED, vmin=-limit, vmax=limit)
+    else:
+        axes.imshow(values, cmap="gray", vmin=0, vmax=max(1.0, values.max()))
+    axes.set_axis_off()
+
+
+def show_images(
+    images: Sequence[torch.Tensor], titles: Sequence[str], columns: int | None = None
+) -> Figure:
+    """Draw images side by side, each as ``show_image`` does.
+
+    Args:
+        images: Each (H, W), of any sizes.
+        titles: One above each image.
+        columns: Images in a row; all in one row, unless given.
+
+    Returns:
+        The figure, 6.4 inches wide so that its titles can be read on a phone.
+
+    Raises:
+        ValueError: If there are not as many titles as images, or there is no image.
+
+    >>> len(show_images([torch.eye(3), -torch.eye(3)], ["identity", "negative"]).axes)
+    2
+    """
+    if not images or len(images) != len(titles):
+        raise ValueError(f"titles: {len(titles)} for {len(images)} images, must be one for each")
+    columns = columns or len(images)
+    rows = -(-len(images) // columns)
+    figure, grid = plt.subplots(
+        rows, columns, squeeze=False, figsize=(6.4, rows * (6.4 / columns + 0.3))
+    )
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, image, title in zip(grid.flat, images, titles, strict=False):
+        show_image(axes, image)
+        axes.set_title(title)
+    return figure
+
+
+def show_matrix(axes: Axes, matrix: torch.Tensor, colour: str = KERNEL) -> None:
+    """Draw a small matrix as a grid with its numbers, to two decimals.
+
+    Args:
+        axes: Where to draw; its frame and ticks are removed.
+        matrix: (H, W).
+        colour: Of the frame and the numbers: ``INPUT``, ``KERNEL``, ``OUTPUT`` or ``GRADIENT``.
+
+    Raises:
+        ValueError: If the matrix is not 2-D.
+
+    >>> figure, axes = plt.subplots()
+    >>> show_matrix(axes, torch.tensor([[1.0, -0.25]]))
+    >>> [text.get_text() for text in axes.texts]
+    ['1', '−0.25']
+    """
+    if matrix.ndim != 2:
+        raise ValueError(f"matrix: shape {tuple(matrix.shape)}, must be (H, W)")
+    height, width = matrix.shape
+    for (i, j), value in np.ndenumerate(matrix.detach().cpu().numpy()):
+        text = f"{value + 0.0:.2f}".rstrip("0").rstrip(".")
+        text = "0" if text == "-0" else text.replace("-", "−")
+        axes.add_patch(Rectangle((j, i), 1, 1, facecolor="none", edgecolor=colour, linewidth=1.2))
+        axes.text(j + 0.5, i + 0.5, text, color=colour, ha="center", va="center")
+    axes.set(xlim=(-0.05, width + 0.05), ylim=(height + 0.05, -0.05), aspect="equal")
+    axes.set_axis_off()

@@ -1,6 +1,7 @@
 """The built site in a real browser: every page, wide and narrow, light and dark, and its keyboard.
 
-Writes what it measured to `_build/browser.csv`: requests, weight on a first visit, explorers.
+Writes what it measured to `_build/browser.csv`: requests, weight on a first visit, explorers, and
+the processor time that moving a slider takes.
 """
 
 import csv
@@ -59,6 +60,34 @@ def compressed(response: Response) -> int:
     return len(gzip.compress(body)) if path.suffix in TEXT or not path.suffix else len(body)
 
 
+def drag_every_slider(page: Page) -> float:
+    """Move each slider of each explorer to all its places; return processor ms a move."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def busy() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return next(m["value"] for m in metrics if m["name"] == "TaskDuration")
+
+    before = busy()
+    moves = page.evaluate(
+        """async () => {
+            let moves = 0;
+            for (const slider of document.querySelectorAll('[data-widget] input[type=range]')) {
+                const start = slider.value;
+                for (let value = +slider.min; value <= +slider.max + 1; value += 1) {
+                    slider.value = value <= slider.max ? value : start;
+                    slider.dispatchEvent(new Event("input", { bubbles: true }));
+                    await new Promise(requestAnimationFrame);
+                    moves += 1;
+                }
+            }
+            return moves;
+        }"""
+    )
+    return 1000 * (busy() - before) / moves if moves else 0.0
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_first_visit(browser: Browser, origin: str, name: str, report: list[dict]) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -71,6 +100,7 @@ def test_a_first_visit(browser: Browser, origin: str, name: str, report: list[di
     visit(page, f"{origin}/{name}")
     weight = sum(compressed(r) for r in responses if r.url.startswith("http"))
     live = page.locator('[data-widget="live"]').count()
+    cost = drag_every_slider(page)
     saved = (SITE / name).read_text(encoding="utf-8").count("data-widget-model=")
     report.append(
         {
@@ -78,6 +108,7 @@ def test_a_first_visit(browser: Browser, origin: str, name: str, report: list[di
             "requests": len([url for url in requests if url.startswith("http")]),
             "compressed KB": round(weight / 1000),
             "explorers": live,
+            "ms a move": round(cost, 1),
             "problems": len(problems),
         }
     )

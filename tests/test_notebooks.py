@@ -78,7 +78,7 @@ def test_claims_are_asserted(notebook: nbformat.NotebookNode) -> None:
     asserts = [
         node
         for cell in code(notebook)
-        for node in ast.walk(ast.parse(re.sub(r"^\s*%.*$", "pass", cell.source, flags=re.M)))
+        for node in ast.walk(ast.parse(re.sub(r"^(\s*)%.*$", r"\1pass", cell.source, flags=re.M)))
         if isinstance(node, ast.Assert)
     ]
     assert asserts

@@ -556,6 +556,11 @@ def test_html_is_a_table_with_the_same_cells():
     assert "color" not in str(html)
 
 
+def test_long_names_can_break_at_their_dots():
+    model = nn.Sequential(nn.Sequential(nn.Identity()))
+    assert "<code>0.<wbr>0</code> Identity" in trace(model, (1,))._repr_html_()
+
+
 def test_names_are_escaped():
     model = nn.Sequential()
     model.add_module("<b>&", nn.Identity())

@@ -1,0 +1,6 @@
+"""Real images, small enough to ship: ``train, test = fashion_mnist()``."""
+
+from d2lite.data.fashion_mnist import fashion_mnist
+from d2lite.data.labelled_images import LabelledImages
+
+__all__ = ["LabelledImages", "fashion_mnist"]
