@@ -21,6 +21,9 @@ serve: book  ## build the site and serve it on this machine
 	@echo "http://127.0.0.1:$(PORT)/ (Ctrl-C stops)"
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
+test: export OMP_NUM_THREADS = 1
+test: export MKL_NUM_THREADS = 1
+test: export TQDM_DISABLE = 1
 test: .venv/.all book  ## everything: library, every cell of every notebook, the site in a browser
 	@$(BIN)/python tools/check_installation.py
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov d2lite --cov-report term:skip-covered

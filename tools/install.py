@@ -17,12 +17,12 @@ PIP = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
 NEEDS = {"book": 1, "all": 9}  # GB of disk; torch on Linux brings the CUDA libraries along
 EXPLANATIONS = {  # what pip prints: what to do
     "No space left": "the disk is full; free {} GB and repeat",
-    "NewConnectionError": "no network; connect, or set pip's proxy, and repeat",
-    "Temporary failure in name resolution": "no network; connect, or set pip's proxy, and repeat",
+    "(from versions: none)": "the package index cannot be reached; check the network and repeat",
+    "connection broken": "the package index cannot be reached; check the network and repeat",
     "Read timed out": "the package index does not answer; repeat",
     "No matching distribution": "no such package for this Python; try another, such as"
     " `make PYTHON=python3.11 …`",
-    "Hash mismatch": "a download was damaged; repeat",
+    "do not match the hashes": "a download was damaged; repeat",
 }
 
 

@@ -1,14 +1,11 @@
 // What all explorers share. explorer.py puts this text before each explorer's own module.
 
-const NAMESPACES = {
-  "http://www.w3.org/2000/svg": /^(svg|g|rect|line|path|text|circle|polygon|title)$/,
-  "http://www.w3.org/1998/Math/MathML": /^(math|mrow|mn|mi|mo|mtext|mfrac|msub|msup)$/,
-};
-
-/** Make an element: h("button", { type: "button", onclick }, "Step"). SVG and MathML tags too. */
+/** Make an element: h("button", { type: "button", onclick }, "Step"). SVG tags work too. */
 function h(tag, attributes = {}, ...children) {
-  const namespace = Object.keys(NAMESPACES).find((uri) => NAMESPACES[uri].test(tag));
-  const element = document.createElementNS(namespace ?? "http://www.w3.org/1999/xhtml", tag);
+  const svg = /^(svg|g|rect|line|path|text|circle|polygon|title)$/.test(tag);
+  const element = svg
+    ? document.createElementNS("http://www.w3.org/2000/svg", tag)
+    : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value === true) element.setAttribute(name, "");
@@ -40,23 +37,24 @@ function hold(model) {
 }
 
 /**
- * A labelled slider, bound both ways to the trait `name`. Where the trait is no number, `read` makes
- * one of it, and `write` makes a trait's value of the slider's.
+ * A labelled slider, bound both ways to the trait `name`. Where the trait is no number, `read`
+ * makes one of it, and `write` makes a trait's value of the slider's.
  */
 function slider(model, name, { label, min, max, step = 1, read = (x) => x, write = (x) => x }) {
-  const output = h("output");
+  const shown = h("b", { "aria-hidden": true }); // a slider says its value itself
   const input = h("input", {
     type: "range", min, max, step,
     oninput: () => set(model, name, write(Number(input.value))),
   });
   const show = () => {
     const value = read(model.get(name));
-    input.max = Math.max(max, value);
-    input.value = output.textContent = value;
+    const reach = value > max ? 2 ** Math.ceil(Math.log2(value + 1)) : max; // for larger values
+    input.max = input.matches(":active") ? Math.max(input.max, reach) : reach; // steady in a drag
+    input.value = shown.textContent = value;
   };
   model.on(`change:${name}`, show);
   show();
-  return h("label", { class: "d2-field" }, h("span", {}, `${label} `, output), input);
+  return h("label", { class: "d2-field" }, h("span", {}, `${label} `, shown), input);
 }
 
 /** A labelled menu, bound both ways to the trait `name`. `options`: { value: text }. */
@@ -72,6 +70,16 @@ function menu(model, name, { label, options, read = (x) => x, write = (x) => x }
 /** A push button. */
 function button(label, onclick, attributes = {}) {
   return h("button", { type: "button", onclick, ...attributes }, label);
+}
+
+/** An explorer's outermost element, named by the trait `label`; Jupyter's shortcuts stay outside. */
+function figure(model, kind, ...children) {
+  const attributes = { class: `d2 ${kind}`, role: "figure", "data-lm-suppress-shortcuts": "true" };
+  const element = h("div", attributes, ...children);
+  const show = () => element.setAttribute("aria-label", model.get("label"));
+  model.on("change:label", show);
+  show();
+  return element;
 }
 
 /** The line of text that says the result aloud: screen readers hear it change. */
@@ -92,18 +100,17 @@ const matrix = (rows, columns, value) =>
 
 const minus = (text) => String(text).replace("-", "−");
 
-/** A number in as few digits as a cell has room for. */
+/** A number in the few digits that a cell has room for: 0.67, −12.3, 4096. */
 function short(x) {
-  const size = Math.abs(x);
-  const rounded = size >= 100 ? x.toPrecision(4) : size >= 0.01 ? x.toFixed(2) : x.toPrecision(1);
-  return minus(Number(rounded));
+  const size = Math.abs(x), decimals = size < 10 ? 2 : size < 100 ? 1 : 0;
+  return minus(Number(size < 0.01 ? x.toPrecision(1) : x.toFixed(decimals)));
 }
 
 /** The numbers as their fields show them: as ninths, 1/9, where decimals would be long. */
 function exact(values) {
   const decimals = (x) => String(x).length <= (x < 0 ? 6 : 5);
   const whole = (d) => values.flat().every((x) => Math.abs(x * d - Math.round(x * d)) < 1e-9);
-  const d = values.flat().every(decimals) ? undefined : [9, 16, 25, 256].find(whole);
+  const d = values.flat().every(decimals) ? undefined : [9, 16, 25].find(whole);
   const text = (x) => d && x % 1 ? `${Math.round(x * d)}/${d}` : decimals(x) ? x : short(x);
   return values.map((row) => row.map((x) => minus(text(x))));
 }
@@ -122,7 +129,7 @@ function tint(cell, share, negative = false) {
   cell.classList.toggle("bright", share > 0.46);
 }
 
-/** The share function of a matrix: of the largest absolute value. */
+/** The share function of a matrix: of its largest absolute value. */
 function shareOf(values) {
   const largest = Math.max(...values.flat().map(Math.abs)) || 1;
   return (x) => Math.abs(x) / largest;
@@ -131,54 +138,57 @@ function shareOf(values) {
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
 /**
- * A table of numbers around which `border` cells are padding. `cell(i, j)` makes what is focused:
- * Tab stops at one cell, the arrow keys lead to the others.
+ * A table of numbers around which `border` cells are padding. `cell(i, j)` makes what gets the
+ * focus: Tab stops at one cell, the arrow keys lead to the others.
  */
 function table(label, rows, columns, border, cell) {
-  const cells = matrix(rows, columns, cell);
-  const line = (i) => h("tr", {}, ...Array.from({ length: columns + 2 * border }, (_, j) => {
-    const focused = cells[i - border]?.[j - border];
-    if (!focused) return h("td", { class: "padding", "aria-label": "padding" }, "0");
-    return focused.localName === "td" ? focused : h("td", {}, focused);
-  }));
-  const element = h("table", { class: "d2-grid", role: "grid", "aria-label": label },
-    h("tbody", {}, ...Array.from({ length: rows + 2 * border }, (_, i) => line(i))));
-  let stop = cells[0]?.[0];
-  const rest = (at) => { stop.tabIndex = -1; stop = at; stop.tabIndex = 0; };
-  for (const each of cells.flat()) each.tabIndex = -1;
-  if (stop) rest(stop);
-  const find = (target) => cells.flat().indexOf(target);
-  element.addEventListener("focusin", ({ target }) => rest(target));
-  element.addEventListener("keydown", (event) => {
-    const move = ARROWS[event.key] ?? (event.key === "Enter" ? [1, 0] : null);
-    if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    const at = find(event.target);
-    cells[Math.floor(at / columns) + move[0]]?.[at % columns + move[1]]?.focus();
+  const cells = matrix(rows, columns, cell), flat = cells.flat();
+  const all = matrix(rows + 2 * border, columns + 2 * border, (i, j) => {
+    const inner = cells[i - border]?.[j - border];
+    if (!inner) return h("td", { class: "padding", "aria-label": "padding" }, "0");
+    return inner.localName === "td" ? inner : h("td", {}, inner);
   });
+  let stop = flat[0];
+  const rest = (at) => { stop.tabIndex = -1; stop = at; stop.tabIndex = 0; };
+  for (const each of flat) each.tabIndex = each === stop ? 0 : -1;
+  const element = h("table", {
+    class: "d2-grid", role: "grid", "aria-label": label,
+    onfocusin: (event) => rest(event.target),
+    onkeydown: (event) => {
+      const move = event.key === "Enter" ? [1, 0] : ARROWS[event.key];
+      if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      const at = flat.indexOf(event.target);
+      cells[Math.floor(at / columns) + move[0]]?.[at % columns + move[1]]?.focus();
+    },
+  }, h("tbody", {}, ...all.map((row) => h("tr", {}, ...row))));
   return { element, cells, rest };
 }
 
 /** A table whose cells are fields; `edit(i, j, value)` hears each number that the reader types. */
 function fields(label, rows, columns, border, edit) {
-  let shown;
+  let current, shown, before;
   const grid = table(label, rows, columns, border, (i, j) => {
-    const refuse = (wrong) => field.setAttribute("aria-invalid", wrong);
-    const restore = () => { field.value = shown[i][j]; refuse(false); };
+    const show = (text) => { field.value = text; field.ariaInvalid = false; };
     const field = h("input", {
       "aria-label": `row ${i}, column ${j}`, autocomplete: "off", enterkeyhint: "done",
-      onfocus: () => field.select(),
-      onblur: restore,
-      onkeydown: ({ key }) => { if (key === "Escape") restore(); },
+      onfocus: () => { before = current[i][j]; field.select(); },
+      onblur: () => show(shown[i][j]),
+      onkeydown: ({ key }) => {
+        if (key !== "Escape") return;
+        edit(i, j, before);
+        show(minus(before));
+      },
       oninput: () => {
         const value = parse(field.value);
-        refuse(Number.isNaN(value));
+        field.ariaInvalid = Number.isNaN(value);
         if (!Number.isNaN(value)) edit(i, j, value);
       },
     });
     return field;
   });
   const fill = (values, share) => {
+    current = values;
     shown = exact(values);
     grid.cells.forEach((row, i) => row.forEach((field, j) => {
       if (parse(field.value) !== values[i][j]) field.value = shown[i][j];
@@ -188,32 +198,32 @@ function fields(label, rows, columns, border, edit) {
   return { ...grid, fill };
 }
 
-/** A table to look at; `choose(i, j)` hears which cell has the focus. */
+/** A table to look at; `choose(i, j)` hears which cell has the focus, `select(i, j)` marks one. */
 function numbers(label, rows, columns, choose) {
   const grid = table(label, rows, columns, 0, (i, j) => h("td", { onfocus: () => choose(i, j) }));
+  let chosen = null;
   const fill = (values, share) => grid.cells.forEach((row, i) => row.forEach((cell, j) => {
     cell.textContent = short(values[i][j]);
     tint(cell, share(values[i][j]), values[i][j] < 0);
   }));
-  let chosen = null;
   const select = (i, j) => {
-    if (chosen === grid.cells[i][j]) return;
-    chosen?.removeAttribute("aria-selected");
+    if (chosen) chosen.ariaSelected = null;
     chosen = grid.cells[i][j];
-    chosen.setAttribute("aria-selected", true);
+    chosen.ariaSelected = true;
     grid.rest(chosen);
   };
   return { ...grid, fill, select };
 }
 
-/** An image of crisp pixels. */
+/** An image of crisp pixels, with `border` pixels around it that are left empty. */
 function pixels(label, rows, columns, border) {
+  const [width, height] = [columns + 2 * border, rows + 2 * border];
   const cells = matrix(rows, columns, (i, j) =>
     h("rect", { x: j + border, y: i + border, width: 1, height: 1 }));
-  const [width, height] = [columns + 2 * border, rows + 2 * border];
-  const element = h("svg", { class: "d2-pixels", viewBox: `0 0 ${width} ${height}`, style: `--width: ${width}`,
-    role: "img", "aria-label": label },
-    ...cells.flat());
+  const element = h("svg", {
+    class: "d2-pixels", viewBox: `0 0 ${width} ${height}`, style: `--width: ${width}`,
+    role: "img", "aria-label": label,
+  }, ...cells.flat());
   const fill = (values, share) => cells.forEach((row, i) => row.forEach((cell, j) =>
     tint(cell, share(values[i][j]), values[i][j] < 0)));
   return { element, cells, fill };

@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 
 class Checked(traitlets.TraitType[Any, Any]):
-    """A trait that takes what ``check(name, value)`` returns, and refuses by the error it raises."""
+    """A trait that takes what ``check(name, value)`` returns, or refuses by an error it raises."""
 
     def __init__(self, default: object, check: Callable[[str, Any], Any]) -> None:
         super().__init__(default)
@@ -38,9 +38,10 @@ def whole(minimum: int, maximum: int) -> Callable[[str, Any], int]:
     def check(name: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, Integral):
             raise TypeError(f"{name}={value!r}: must be an integer")
-        if not minimum <= value <= maximum:
-            raise ValueError(f"{name}={value}: must be between {minimum} and {maximum}")
-        return int(value)
+        number = int(value)
+        if not minimum <= number <= maximum:
+            raise ValueError(f"{name}={number}: must be between {minimum} and {maximum}")
+        return number
 
     return check
 
@@ -82,6 +83,12 @@ class Explorer(anywidget.AnyWidget):
             cls._esm = f"{shared}\n{own}"
         super().__init_subclass__(**kwargs)
 
+    def __init__(self, **traits: Any) -> None:
+        if unknown := traits.keys() - set(self.trait_names()):
+            name = type(self).__name__
+            raise TypeError(f"{', '.join(sorted(unknown))}: {name} has no such argument")
+        super().__init__(**traits)
+
     def picture(self) -> str:
         """Return the present state as an SVG element, for readers without scripts."""
         raise NotImplementedError(f"{type(self).__name__} must draw its own picture()")
@@ -100,7 +107,8 @@ class Explorer(anywidget.AnyWidget):
         return data, metadata
 
     def __repr__(self) -> str:
-        inherited = {"label", *anywidget.AnyWidget.class_trait_names()}
-        own = [n for n in self.trait_names(sync=True) if n not in inherited and n[0] != "_"]
+        synced = {name for name in self.trait_names(sync=True) if name[0] != "_"}
+        classes = type(self).__mro__[: type(self).__mro__.index(Explorer)]
+        own = [name for cls in classes for name in vars(cls) if name in synced - {"label"}]
         state = ", ".join(f"{name}={reprlib.repr(getattr(self, name))}" for name in own)
         return f"{type(self).__name__}({state})"

@@ -1,0 +1,55 @@
+"""What all explorers share: a front end, a still picture, errors that say what is wrong."""
+
+import re
+
+import pytest
+
+from d2lite.explore import ConvolutionExplorer, OutputSizeExplorer
+from d2lite.explore.explorer import Explorer
+
+EXPLORERS = [ConvolutionExplorer, OutputSizeExplorer]
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS)
+def test_its_front_end_is_the_shared_module_and_its_own(explorer: type[Explorer]) -> None:
+    made = explorer()
+    for text in (explorer._esm, made._esm):
+        assert text.startswith("// What all explorers share.")
+        assert "export default { render };" in text
+        assert not re.search(r"https?://(?!www\.w3\.org)", text), "asks the network"
+    assert ".d2-readout" in made._css
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS)
+def test_a_page_without_scripts_shows_its_picture(explorer: type[Explorer]) -> None:
+    made = explorer(label='A "named" <figure>')
+    bundle = made._repr_mimebundle_()
+    assert bundle is not None
+    data, _ = bundle
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == made.model_id
+    assert data["text/html"].startswith(
+        f'<div class="d2-still" data-widget-model="{made.model_id}" '
+        'role="img" aria-label="A &quot;named&quot; &lt;figure&gt;"><svg '
+    )
+    assert data["text/plain"] == repr(made)
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS)
+def test_its_repr_is_what_to_type(explorer: type[Explorer]) -> None:
+    made = explorer(stride=2)
+    text = repr(made)
+    assert text.startswith(f"{explorer.__name__}(")
+    assert "stride=2" in text
+    assert "_esm" not in text
+    assert eval(text).get_state(["stride", "padding"]) == made.get_state(["stride", "padding"])
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS)
+def test_an_unknown_argument_is_refused(explorer: type[Explorer]) -> None:
+    with pytest.raises(TypeError, match=r"strides: .*no such argument"):
+        explorer(strides=2)
+
+
+def test_an_explorer_must_draw_itself() -> None:
+    with pytest.raises(NotImplementedError, match="must draw its own picture"):
+        Explorer().picture()
