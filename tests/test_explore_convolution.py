@@ -132,7 +132,7 @@ def test_a_matrix_may_be_a_tensor_an_array_or_a_list(make: Callable) -> None:
         (ValueError, "operation='conv': must be 'cross-correlation' or", {"operation": "conv"}),
         (ValueError, "row=4: must be < 4", {"row": 4}),
         (ValueError, "column=-1: must be between", {"column": -1}),
-        (TypeError, "strid: ConvolutionExplorer has no such argument", {"strid": 2}),
+        (TypeError, "strid: no such argument of ConvolutionExplorer", {"strid": 2}),
     ],
 )
 def test_errors_say_what_is_wrong(error: type, message: str, traits: dict) -> None:

@@ -62,8 +62,8 @@ def main():
         run(*PIP, "install", "--upgrade", "--no-compile", "pip>=25.1")  # knows --group
         run(*PIP, "install", "--no-compile", "--group", "book", "-c", "requirements.txt")
     else:
-        run(*PIP, "install", "--no-compile", "--no-deps", "-r", "requirements.txt")
-        run(*PIP, "install", "--no-compile", "--no-deps", "--no-build-isolation", "-e", ".")
+        run(*PIP, "install", "--no-deps", "-r", "requirements.txt")
+        run(*PIP, "install", "--no-deps", "--no-build-isolation", "-e", ".")
         (VENV / ".all").touch()
     (VENV / ".book").touch()
 

@@ -85,8 +85,8 @@ class Explorer(anywidget.AnyWidget):
 
     def __init__(self, **traits: Any) -> None:
         if unknown := traits.keys() - set(self.trait_names()):
-            name = type(self).__name__
-            raise TypeError(f"{', '.join(sorted(unknown))}: {name} has no such argument")
+            explorer = type(self).__name__
+            raise TypeError(f"{', '.join(sorted(unknown))}: no such argument of {explorer}")
         super().__init__(**traits)
 
     def picture(self) -> str:
