@@ -85,7 +85,7 @@ def read_originals(root: Path, download: bool = False) -> list[Tensor]:
     if missing:
         raise FileNotFoundError(
             f"root={str(root)!r}: {', '.join(missing)} missing or damaged, there and in its "
-            f"FashionMNIST/raw. {_ADVICE}"
+            f"FashionMNIST/raw; put them there, or use download=True. {_ON_DEBIAN}"
         )
     arrays = []
     for name, found in contents.items():  # idx format: a header, then bytes
@@ -94,9 +94,9 @@ def read_originals(root: Path, download: bool = False) -> list[Tensor]:
     return arrays
 
 
-_ADVICE = (
-    "Use download=True, or put Fashion-MNIST's four files there; on Debian and Ubuntu "
-    '`apt install dataset-fashion-mnist` and root="/usr/share/datasets/fashion-mnist" will do.'
+_ON_DEBIAN = (
+    "On Debian and Ubuntu, `apt install dataset-fashion-mnist` and "
+    'root="/usr/share/datasets/fashion-mnist" will do.'
 )
 
 
@@ -124,6 +124,10 @@ def _download(root: Path) -> None:
         try:
             fetched = FashionMNIST(unfinished, download=True).raw_folder
         except (OSError, RuntimeError) as error:
-            raise ConnectionError(f"download=True: failed: {error} {_ADVICE}") from error
+            reason = " ".join(str(error).split())
+            raise ConnectionError(
+                f"download=True: failed ({reason}). Put Fashion-MNIST's four files into "
+                f"root={str(root)!r} yourself. {_ON_DEBIAN}"
+            ) from error
         for name in SHA256:
             os.replace(Path(fetched, name), raw / name)

@@ -1,0 +1,216 @@
+"""Schedules: the learning rate as a function of the step; and a test that shows which rates work.
+
+A schedule takes the number of steps made so far, from 0, and returns what to multiply the learning
+rate by. So PyTorch can use it: ``torch.optim.lr_scheduler.LambdaLR(optimizer, cosine(1000))``.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from tqdm.auto import tqdm
+
+if TYPE_CHECKING:
+    from d2lite.data import LabelledImages
+
+Schedule = Callable[[int], float]
+NESTEROV = partial(torch.optim.SGD, momentum=0.9, nesterov=True)
+
+
+def step_decay(step_size: int, gamma: float = 0.1) -> Schedule:
+    """Multiply by ``gamma`` after every ``step_size`` steps: ``StepLR``.
+
+    Raises:
+        ValueError: If ``step_size`` is not ≥ 1, or ``gamma`` not > 0.
+
+    >>> [step_decay(2, gamma=0.5)(step) for step in range(6)]
+    [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+    """
+    _check(step_size >= 1, f"step_size={step_size}: must be ≥ 1")
+    _check(gamma > 0, f"gamma={gamma}: must be > 0")
+    return lambda step: gamma ** (step // step_size)
+
+
+def cosine(total_steps: int, end_factor: float = 0.0) -> Schedule:
+    """Fall from 1 to ``end_factor`` along half a cosine, then stay: ``CosineAnnealingLR``.
+
+    The end is reached after ``total_steps`` steps, so the last of them is still a little above it.
+
+    Raises:
+        ValueError: If ``total_steps`` is not ≥ 1, or ``end_factor`` not from 0 to 1.
+
+    From Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017.
+
+    >>> [round(cosine(4)(step), 2) for step in range(6)]
+    [1.0, 0.85, 0.5, 0.15, 0.0, 0.0]
+    """
+    _check(total_steps >= 1, f"total_steps={total_steps}: must be ≥ 1")
+    _check(0 <= end_factor <= 1, f"end_factor={end_factor}: must be from 0 to 1")
+    return lambda step: _cosine(1, end_factor, min(step / total_steps, 1))
+
+
+def one_cycle(
+    total_steps: int,
+    pct_start: float = 0.3,
+    anneal_strategy: str = "cos",
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+) -> Schedule:
+    """Rise from 1 / ``div_factor`` to 1, then fall to far below the start: ``OneCycleLR``.
+
+    The peak is at step pct_start·total_steps − 1, which may lie between two steps. The end,
+    1 / (div_factor·final_div_factor), is the last step, total_steps − 1; there it stays. Rise and
+    fall are each half a cosine (``"cos"``) or a line (``"linear"``).
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    From Smith and Topin, "Super-convergence: very fast training of neural networks using large
+    learning rates", 2019.
+
+    >>> schedule = one_cycle(10, anneal_strategy="linear")
+    >>> [round(schedule(step), 2) for step in range(10)]
+    [0.04, 0.52, 1.0, 0.86, 0.71, 0.57, 0.43, 0.29, 0.14, 0.0]
+    """
+    _check(total_steps >= 1, f"total_steps={total_steps}: must be ≥ 1")
+    _check(0 <= pct_start <= 1, f"pct_start={pct_start}: must be from 0 to 1")
+    curves = {"cos": _cosine, "linear": _line}
+    _check(anneal_strategy in curves, f"anneal_strategy={anneal_strategy!r}: must be cos or linear")
+    _check(div_factor >= 1, f"div_factor={div_factor}: must be ≥ 1")
+    _check(final_div_factor >= 1, f"final_div_factor={final_div_factor}: must be ≥ 1")
+    curve, peak, last = curves[anneal_strategy], pct_start * total_steps - 1, total_steps - 1
+    start, end = 1 / div_factor, 1 / (div_factor * final_div_factor)
+
+    def schedule(step: int) -> float:
+        step = min(step, last)
+        if step <= peak:
+            return curve(start, 1, step / peak if peak else 1)
+        return curve(1, end, (step - peak) / (last - peak))
+
+    return schedule
+
+
+def warmup(schedule: Schedule, steps: int, start_factor: float = 1 / 3) -> Schedule:
+    """Rise in a line for ``steps`` steps, as ``LinearLR``; then follow another schedule.
+
+    The rise is from ``start_factor`` times the first value of that schedule to that value.
+
+    Raises:
+        ValueError: If ``steps`` is not ≥ 1, or ``start_factor`` not from 0 to 1.
+
+    From Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour", 2017.
+
+    >>> [round(warmup(cosine(2), steps=4, start_factor=0)(step), 2) for step in range(7)]
+    [0.0, 0.25, 0.5, 0.75, 1.0, 0.5, 0.0]
+    """
+    _check(steps >= 1, f"steps={steps}: must be ≥ 1")
+    _check(0 <= start_factor <= 1, f"start_factor={start_factor}: must be from 0 to 1")
+
+    def warmed_up(step: int) -> float:
+        if step < steps:
+            return schedule(0) * _line(start_factor, 1, step / steps)
+        return schedule(step - steps)
+
+    return warmed_up
+
+
+def lr_range_test(
+    model: nn.Module,
+    train: "LabelledImages",
+    *,
+    lr_min: float = 1e-5,
+    lr_max: float = 10.0,
+    steps: int = 100,
+    batch_size: int = 128,
+    optimizer: Callable[..., torch.optim.Optimizer] = NESTEROV,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+) -> tuple[list[float], list[float]]:
+    """Train a copy of a classifier while the learning rate grows exponentially; record the loss.
+
+    A good rate is where the loss falls fast, well below where it turns up. The test ends early when
+    the loss diverges: its moving average is over 4 times the lowest so far, or it is not finite.
+    Ctrl-C ends it too, and what it has measured is kept. The model itself is left as it was, and so
+    are the global random numbers.
+
+    Args:
+        model: From images (N, C, H, W) to scores, one for each class.
+        train: Images and labels; each epoch shuffles them.
+        lr_min: Learning rate of the first step.
+        lr_max: Learning rate of the last step.
+        steps: How many steps, one mini-batch each.
+        batch_size: Images a step, at most; those of an epoch differ by one at most.
+        optimizer: Makes the optimizer, from the parameters and ``lr``. Unless given, SGD with
+            Nesterov's momentum 0.9, as in ``train.fit``.
+        seed: Of the order of the images, and of what the model draws, as in dropout.
+        device: Where to compute; a CUDA GPU if there is one, unless given.
+
+    Returns:
+        The learning rates, and the cross-entropy of each mini-batch before the step at that rate.
+
+    Raises:
+        ValueError: If a number is out of range, or ``train`` is empty.
+
+    From Smith, "Cyclical learning rates for training neural networks", 2017.
+
+    >>> from d2lite.data import fashion_mnist
+    >>> train, test = fashion_mnist()
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    >>> lrs, losses = lr_range_test(model, train, lr_min=0.001, lr_max=0.1, steps=3)
+    >>> [round(lr, 4) for lr in lrs]
+    [0.001, 0.01, 0.1]
+    """
+    _check(0 < lr_min < lr_max, f"lr_min={lr_min}: must be > 0 and < lr_max={lr_max}")
+    _check(steps >= 2, f"steps={steps}: must be ≥ 2")
+    _check(batch_size >= 1, f"batch_size={batch_size}: must be ≥ 1")
+    _check(len(train) >= 1, "train: must have at least 1 image")
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model, train = copy.deepcopy(model).to(device).train(), train.to(device)
+    descent = optimizer(model.parameters(), lr=lr_min)
+    lrs = [lr_min * (lr_max / lr_min) ** (step / (steps - 1)) for step in range(steps)]
+    measured: list[tuple[float, float]] = []
+    average = lowest = math.inf
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        try:
+            for lr, batch in zip(tqdm(lrs), _batches(len(train), batch_size), strict=False):
+                loss = cross_entropy(model(train.images[batch]), train.labels[batch])
+                if not loss.isfinite():
+                    break
+                average = 0.8 * average + 0.2 * loss.item() if measured else loss.item()
+                lowest = min(lowest, average)
+                measured.append((lr, loss.item()))
+                if average > 4 * lowest:
+                    break
+                descent.param_groups[0]["lr"] = lr
+                descent.zero_grad()
+                loss.backward()
+                descent.step()
+        except KeyboardInterrupt:
+            pass
+    return [lr for lr, _ in measured], [loss for _, loss in measured]
+
+
+def _batches(count: int, batch_size: int) -> Iterator[Tensor]:
+    """Shuffle the indices below count and split them evenly, epoch after epoch."""
+    while True:
+        yield from torch.randperm(count).tensor_split(math.ceil(count / batch_size))
+
+
+def _line(start: float, end: float, way: float) -> float:
+    return start + (end - start) * way
+
+
+def _cosine(start: float, end: float, way: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * way)) / 2
+
+
+def _check(valid: bool, message: str) -> None:
+    if not valid:
+        raise ValueError(message)

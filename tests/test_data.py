@@ -1,0 +1,308 @@
+"""Fashion-MNIST as it ships, and as it is found, checked and fetched."""
+
+import gzip
+import hashlib
+import importlib
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from d2lite.data import LabelledImages, fashion_mnist
+
+module = importlib.import_module("d2lite.data.fashion_mnist")
+ROOT = Path(__file__).parent.parent
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+on_debian = pytest.mark.skipif(not DEBIAN.exists(), reason="needs Debian's dataset-fashion-mnist")
+
+
+def test_the_packaged_file_is_the_one_that_was_checked():
+    contents = module.PACKAGED.read_bytes()
+    assert len(contents) <= 9_000_000
+    assert (
+        hashlib.sha256(contents).hexdigest()
+        == "69be25f0190a9d444350f48956cc4c8d1d6fd45a638a287e1101bb221dd8847a"
+    )
+
+
+def test_the_packaged_images():
+    for data in fashion_mnist():
+        assert data.images.shape == (10_000, 1, 28, 28)
+        assert data.images.dtype == torch.float32
+        assert (data.images.min(), data.images.max()) == (0, 1)
+        assert torch.equal((data.images * 255).round() / 255, data.images)
+        assert data.labels.shape == (10_000,)
+        assert data.labels.dtype == torch.int64
+        assert data.classes == module.CLASSES
+    train, test = fashion_mnist()
+    assert torch.equal(test.labels.bincount(), torch.full((10,), 1000))
+    assert train.labels[:5].tolist() == [9, 0, 0, 3, 0]  # as in the original training file
+
+
+def test_the_classes_are_those_of_torchvision():
+    from torchvision.datasets import FashionMNIST
+
+    assert list(module.CLASSES) == FashionMNIST.classes
+    assert [f"{name}.gz" for name in module.SHA256] == [name for name, _ in FashionMNIST.resources]
+
+
+@on_debian
+def test_the_packaged_images_are_the_first_of_the_originals():
+    for packaged, original in zip(fashion_mnist(), fashion_mnist(True, DEBIAN), strict=True):
+        assert torch.equal(packaged.images, original.images[:10_000])
+        assert torch.equal(packaged.labels, original.labels[:10_000])
+    train, test = fashion_mnist(full=True, root=str(DEBIAN))
+    assert train.labels.bincount().tolist() == [6000] * 10
+    assert len(test) == 10_000
+
+
+@on_debian
+def test_the_packaged_file_can_be_made_again(tmp_path):
+    again = tmp_path / "again.npz"
+    make = [sys.executable, ROOT / "tools" / "make_fashion_mnist.py"]
+    subprocess.run([*make, DEBIAN, "--output", again], check=True, capture_output=True)
+    with np.load(again) as new, np.load(module.PACKAGED) as packaged:
+        assert new.files == packaged.files
+        assert all(np.array_equal(new[name], packaged[name]) for name in new.files)
+    with zipfile.ZipFile(again) as archive:  # the time of day leaves no trace
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+    folder = tmp_path / "damaged"
+    shutil.copytree(DEBIAN, folder)
+    path = folder / "t10k-labels-idx1-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-1])
+    refused = subprocess.run([*make, folder], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "t10k-labels-idx1-ubyte.gz is not the original file" in refused.stderr
+    path.unlink()
+    refused = subprocess.run([*make, folder], capture_output=True, text=True)
+    assert f"folder={folder}: no t10k-labels-idx1-ubyte.gz" in refused.stderr
+
+
+# Four small files in the format of the originals stand for these below.
+
+
+@pytest.fixture
+def originals(monkeypatch) -> dict[str, bytes]:
+    generator = np.random.default_rng(0)
+    files = {}
+    for name in module.SHA256:
+        count = 6 if name.startswith("train") else 2
+        if "images" in name:
+            header = np.array([2051, count, 28, 28], dtype=">u4").tobytes()
+            contents = generator.integers(0, 256, count * 784, dtype=np.uint8).tobytes()
+        else:
+            header = np.array([2049, count], dtype=">u4").tobytes()
+            contents = generator.integers(0, 10, count, dtype=np.uint8).tobytes()
+        files[name] = header + contents
+    sums = {name: hashlib.sha256(contents).hexdigest() for name, contents in files.items()}
+    monkeypatch.setattr(module, "SHA256", sums)
+    return files
+
+
+@pytest.fixture
+def mirror(originals, monkeypatch, tmp_path_factory) -> Iterator[Path]:
+    """A folder that torchvision downloads from."""
+    from torchvision.datasets import FashionMNIST
+
+    folder = tmp_path_factory.mktemp("mirror")
+    resources = []
+    for name, contents in originals.items():
+        packed = gzip.compress(contents)
+        (folder / f"{name}.gz").write_bytes(packed)
+        resources.append((f"{name}.gz", hashlib.md5(packed).hexdigest()))
+    monkeypatch.setattr(FashionMNIST, "resources", resources)
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(FashionMNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+    yield folder
+    server.shutdown()
+    server.server_close()
+
+
+def lay_out(originals: dict[str, bytes], folder: Path, packed: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, contents in originals.items():
+        if packed:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(contents))
+        else:
+            (folder / name).write_bytes(contents)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("place", [".", "FashionMNIST/raw"])
+def test_originals_are_found(originals, tmp_path, place, packed):
+    lay_out(originals, tmp_path / place, packed)
+    train, test = fashion_mnist(full=True, root=tmp_path)
+    pixels = np.frombuffer(originals["train-images-idx3-ubyte"], np.uint8)[16:]
+    assert torch.equal(train.images, torch.tensor(pixels).reshape(6, 1, 28, 28) / 255)
+    assert train.labels.tolist() == list(originals["train-labels-idx1-ubyte"][8:])
+    assert test.labels.tolist() == list(originals["t10k-labels-idx1-ubyte"][8:])
+
+
+def test_root_is_in_the_cache_unless_given(originals, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    lay_out(originals, tmp_path / ".cache" / "d2lite", packed=True)
+    assert len(fashion_mnist(full=True)[0]) == 6
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:-9]),  # cut off
+        lambda path: path.write_bytes(gzip.compress(b"something else")),
+        lambda path: path.write_bytes(path.read_bytes()[:50] + b"\xff" + path.read_bytes()[51:]),
+        lambda path: path.write_bytes(b"<html>404</html>"),
+    ],
+)
+def test_what_is_missing_or_damaged_is_named(originals, tmp_path, damage):
+    lay_out(originals, tmp_path, packed=True)
+    damage(tmp_path / "train-images-idx3-ubyte.gz")
+    with pytest.raises(FileNotFoundError) as caught:
+        fashion_mnist(full=True, root=tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"root='{tmp_path}': train-images-idx3-ubyte missing or damaged")
+    assert "download=True" in message
+    assert "t10k" not in message
+
+
+def test_a_root_that_is_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"root='.*nowhere': train-images.*t10k-labels"):
+        fashion_mnist(full=True, root=tmp_path / "nowhere")
+
+
+def test_an_undamaged_copy_is_taken(originals, tmp_path):
+    lay_out(originals, tmp_path, packed=False)
+    lay_out(originals, tmp_path / "FashionMNIST" / "raw", packed=True)
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(b"damaged")
+    assert len(fashion_mnist(full=True, root=tmp_path)[1]) == 2
+
+
+def test_download(mirror, tmp_path):
+    root = tmp_path / "new" / "folder"
+    train, _ = fashion_mnist(full=True, root=root, download=True)
+    assert len(train) == 6
+    assert [path.name for path in root.iterdir()] == ["FashionMNIST"]  # nothing unfinished is left
+
+    shutil.rmtree(mirror)  # what is there is not fetched again
+    assert len(fashion_mnist(full=True, root=root, download=True)[0]) == 6
+
+
+def test_download_replaces_what_is_damaged(mirror, originals, tmp_path):
+    lay_out(originals, tmp_path, packed=True)
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(b"damaged")
+    assert len(fashion_mnist(full=True, root=tmp_path, download=True)[1]) == 2
+
+
+def test_download_without_a_network(mirror, monkeypatch, tmp_path):
+    from torchvision.datasets import FashionMNIST
+
+    monkeypatch.setattr(FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
+    with pytest.raises(ConnectionError, match=r"download=True: failed .*apt install") as caught:
+        fashion_mnist(full=True, root=tmp_path, download=True)
+    assert str(tmp_path) in str(caught.value)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_download_of_something_else(mirror, tmp_path):
+    (mirror / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b"something else"))
+    with pytest.raises(ConnectionError, match="download=True: failed"):
+        fashion_mnist(full=True, root=tmp_path, download=True)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"root": "somewhere"}, r"^root='somewhere': needs full=True"),
+        ({"download": True}, r"^download=True: needs full=True"),
+    ],
+)
+def test_settings_of_the_full_set_need_it(settings, message):
+    with pytest.raises(ValueError, match=message):
+        fashion_mnist(**settings)
+
+
+# LabelledImages
+
+
+@pytest.fixture
+def data() -> LabelledImages:
+    return LabelledImages(torch.rand(6, 1, 4, 4), torch.arange(6) % 3, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    "index", [slice(1, 4), slice(None, None, 2), torch.tensor([5, 0]), [3, 3, 1], slice(0, 0)]
+)
+def test_slices(data, index):
+    part = data[index]
+    assert torch.equal(part.images, data.images[index])
+    assert torch.equal(part.labels, data.labels[index])
+    assert part.classes == data.classes
+    assert len(part) == len(data.labels[index])
+
+
+def test_masks(data):
+    assert data[data.labels == 2].labels.tolist() == [2, 2]
+
+
+def test_one_index_gives_a_pair_so_that_loops_and_loaders_work(data):
+    image, label = data[4]
+    assert image.shape == (1, 4, 4)
+    assert label == 1
+    assert [int(label) for _, label in data] == data.labels.tolist()
+    images, labels = next(iter(DataLoader(data, batch_size=4)))
+    assert torch.equal(images, data.images[:4])
+    assert torch.equal(labels, data.labels[:4])
+    with pytest.raises(IndexError):
+        data[6]
+
+
+def test_to(data):
+    there = data.to("cpu")
+    assert there.images is data.images  # not copied
+    assert there.labels is data.labels
+    assert there.classes == data.classes
+
+
+def test_frozen_and_readable(data):
+    with pytest.raises(AttributeError):
+        data.labels = data.labels
+    assert repr(data) == "LabelledImages: 6 × (1, 4, 4), 3 classes"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"images": torch.rand(6, 4, 4)}, ValueError, r"images: shape \(6, 4, 4\)"),
+        ({"images": torch.zeros(6, 1, 4, 4, dtype=torch.uint8)}, TypeError, "images: torch.uint8"),
+        ({"images": np.zeros((6, 1, 4, 4))}, TypeError, "images: float64, must be a floating"),
+        ({"images": [1]}, TypeError, "images: list"),
+        ({"labels": torch.zeros(6)}, TypeError, "labels: torch.float32"),
+        ({"labels": [0] * 6}, TypeError, "labels: list"),
+        ({"labels": torch.arange(5)}, ValueError, r"labels: shape \(5,\), must be \(6,\)"),
+        ({"labels": torch.arange(6)}, ValueError, "labels: from 0 to 5, must be from 0 to 2"),
+        ({"labels": torch.arange(6) - 4}, ValueError, "labels: from -4 to 1"),
+    ],
+)
+def test_what_does_not_fit(changes, error, message):
+    right = {
+        "images": torch.rand(6, 1, 4, 4),
+        "labels": torch.arange(6) % 3,
+        "classes": ("a", "b", "c"),
+    }
+    with pytest.raises(error, match=message):
+        LabelledImages(**(right | changes))
