@@ -328,19 +328,24 @@ function render({ model: shared, el }) {
     fit();
   }
 
-  /** Make the cells as large as there is room for: panels side by side, or one above the other. */
+  /** Make the cells as large as there is room for: all panels side by side, or images in a pair above
+   *  the kernel, or one above the other. */
   function fit() {
     const [input, kernel, , padding] = settings();
     const [wide, narrow] = [input[0].length + 2 * padding, output[0]?.length ?? 3];
     const [least, most] = isLarge(input) ? [7, Math.min(14, 448 / Math.max(wide, narrow))] : [32, 44];
     const room = scene.clientWidth, kernelAndSigns = kernel[0].length * 42 + 2 * 34;
     const beside = (room - kernelAndSigns) / (wide + narrow);
-    const stacked = beside < Math.min(least, most);
-    const side = (cells) => Math.floor(Math.min(most, stacked ? room / cells : beside));
+    const stacked = beside < Math.min(least, most), inPair = (room - 12) / (wide + narrow);
+    const paired = stacked && isLarge(input) && inPair >= 5;
+    const dots = window.devicePixelRatio; // a cell is a whole number of the screen's dots
+    const side = (cells) => Math.floor(
+      dots * Math.min(most, paired ? inPair : stacked ? room / cells : beside)) / dots;
     cell = { input: side(wide), output: side(narrow) };
     for (const name of ["input", "output"])
       panels[name].element.style.setProperty("--cell", `${cell[name]}px`);
     root.classList.toggle("d2-stacked", stacked);
+    root.classList.toggle("d2-paired", paired);
     root.classList.toggle("d2-tight", cell.input < 36);
   }
 
