@@ -1,4 +1,4 @@
-"""Figures: one restrained palette, one size, the same colour for the same thing everywhere."""
+"""Figures and tables: one palette, the same colour for the same thing everywhere."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from cycler import cycler
+from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -162,7 +163,7 @@ def show_images(
         columns: Images in a row; all in one row, unless given.
 
     Returns:
-        The figure, 6.4 inches wide so that its titles can be read on a phone.
+        The figure, 5 inches wide so that its titles can be read on a phone.
 
     Raises:
         ValueError: If there are not as many titles as images, or there is no image.
@@ -175,7 +176,7 @@ def show_images(
     columns = columns or len(images)
     rows = -(-len(images) // columns)
     figure, grid = plt.subplots(
-        rows, columns, squeeze=False, figsize=(6.4, rows * (6.4 / columns + 0.3))
+        rows, columns, squeeze=False, figsize=(5, rows * (5 / columns + 0.3))
     )
     for axes in grid.flat:
         axes.set_axis_off()
@@ -211,3 +212,25 @@ def show_matrix(axes: Axes, matrix: torch.Tensor, colour: str = KERNEL) -> None:
         axes.text(j + 0.5, i + 0.5, text, color=colour, ha="center", va="center")
     axes.set(xlim=(-0.05, width + 0.05), ylim=(height + 0.05, -0.05), aspect="equal")
     axes.set_axis_off()
+
+
+def table(head: Sequence[str], *rows: Sequence[str]) -> Markdown:
+    """Set a table from texts, the first column to the left, the others to the right.
+
+    Args:
+        head: The names of the columns.
+        rows: The rows, each with a text for each column.
+
+    Raises:
+        ValueError: If a row has more or fewer texts than the head.
+
+    >>> print(table(["layer", "width"], ["C1", "28"]).data)
+    layer | width
+    :-- | --:
+    C1 | 28
+    """
+    for row in rows:
+        if len(row) != len(head):
+            raise ValueError(f"rows: {list(row)}, must have {len(head)} columns as the head")
+    rule = [":--"] + ["--:"] * (len(head) - 1)
+    return Markdown("\n".join(" | ".join(row) for row in (head, rule, *rows)))

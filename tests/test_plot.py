@@ -1,5 +1,7 @@
 """Figures say what they claim to show."""
 
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -7,7 +9,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from d2lite.plot import KERNEL, draw_windows, show_images, show_matrix
+from d2lite import plot
+from d2lite.explore.explorer import HERE
+from d2lite.plot import KERNEL, draw_windows, show_images, show_matrix, table
 
 
 @settings(max_examples=100, deadline=None)
@@ -84,3 +88,15 @@ def test_a_matrix_shows_each_number_in_its_cell(values):
         assert text.get_text() not in ("−0", "") and text.get_color() == KERNEL
     assert len(axes.texts) == 6
     plt.close(figure)
+
+
+def test_figures_and_explorers_share_their_colours():
+    light = (HERE / "explorer.css").read_text(encoding="utf-8").split("html[data-theme")[0]
+    colours = dict(re.findall(r"--d2-(\w+): (#\w{6})", light))
+    for name in ("input", "kernel", "output", "gradient", "ink", "muted", "line"):
+        assert colours[name] == getattr(plot, name.upper())
+
+
+def test_a_table_has_as_many_columns_as_its_head():
+    with pytest.raises(ValueError, match=r"rows: \['C1'\], must have 2 columns"):
+        table(["layer", "width"], ["C1"])
