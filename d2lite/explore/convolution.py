@@ -52,7 +52,7 @@ class ConvolutionExplorer(Explorer):
         stride: Cells from one window to the next.
         padding: Zeros added on *each* side.
         dilation: Cells from one tap of the kernel to the next.
-        operation: ``"cross-correlation"``, as in every deep-learning library, or ``"convolution"``,
+        operation: ``"cross-correlation"``, as in PyTorch, TensorFlow and JAX, or ``"convolution"``,
             which turns the kernel by 180° first.
         row: The chosen output cell's row, from 0.
         column: Its column, from 0.
