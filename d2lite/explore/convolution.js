@@ -186,10 +186,10 @@ function render({ model: shared, el }) {
     const count = output.flat().length;
     let at = model.get("row") * output[0].length + model.get("column");
     if (at === count - 1) choose(0, at = 0);
-    grids.output.cells.flat().forEach((cell, i) => cell.classList.toggle("pending", i > at));
+    grids.output.reveal(at + 1);
     timer = setInterval(() => {
       at = step();
-      grids.output.cells.flat()[at]?.classList.remove("pending");
+      grids.output.reveal(at + 1);
       if (at >= output.flat().length - 1) pause();
     }, Math.max(40, Math.min(700, 20000 / count)));
     refresh();
@@ -199,7 +199,7 @@ function render({ model: shared, el }) {
     if (timer === null) return;
     clearInterval(timer);
     timer = null;
-    for (const cell of grids.output.cells.flat()) cell.classList.remove("pending");
+    grids.output.reveal(Infinity);
     refresh();
   }
 

@@ -198,7 +198,8 @@ function fields(label, rows, columns, border, edit) {
   return { ...grid, fill };
 }
 
-/** A table to look at; `choose(i, j)` hears which cell has the focus, `select(i, j)` marks one. */
+/** A table to look at; `choose(i, j)` hears which cell has the focus, `select(i, j)` marks one, and
+ *  `reveal(n)` hides all cells but the first n. */
 function numbers(label, rows, columns, choose) {
   const grid = table(label, rows, columns, 0, (i, j) => h("td", { onfocus: () => choose(i, j) }));
   let chosen = null;
@@ -212,19 +213,31 @@ function numbers(label, rows, columns, choose) {
     chosen.ariaSelected = true;
     grid.rest(chosen);
   };
-  return { ...grid, fill, select };
+  const reveal = (count) =>
+    grid.cells.flat().forEach((cell, i) => cell.classList.toggle("pending", i >= count));
+  return { ...grid, fill, select, reveal };
 }
 
-/** An image of crisp pixels, with `border` pixels around it that are left empty. */
+/** An image with `border` empty pixels around it: a path for each shade, for speed. */
 function pixels(label, rows, columns, border) {
-  const [width, height] = [columns + 2 * border, rows + 2 * border];
-  const cells = matrix(rows, columns, (i, j) =>
-    h("rect", { x: j + border, y: i + border, width: 1, height: 1 }));
+  const shades = 100;
+  const ground = h("path",
+    { class: "d2-ground", d: `M${border} ${border}h${columns}v${rows}h${-columns}z` });
   const element = h("svg", {
-    class: "d2-pixels", viewBox: `0 0 ${width} ${height}`, style: `--width: ${width}`,
-    role: "img", "aria-label": label,
-  }, ...cells.flat());
-  const fill = (values, share) => cells.forEach((row, i) => row.forEach((cell, j) =>
-    tint(cell, share(values[i][j]), values[i][j] < 0)));
-  return { element, cells, fill };
+    class: "d2-pixels", role: "img", "aria-label": label, style: `--width: ${columns + 2 * border}`,
+    viewBox: `0 0 ${columns + 2 * border} ${rows + 2 * border}`,
+  });
+  let values, share;
+  const reveal = (count) => {
+    const paths = new Map();
+    values.forEach((row, i) => row.forEach((value, j) => {
+      const shade = Math.round(shades * share(value)) * (value < 0 ? -1 : 1);
+      if (shade && i * columns + j < count)
+        paths.set(shade, `${paths.get(shade) ?? ""}M${j + border} ${i + border}h1v1h-1z`);
+    }));
+    element.replaceChildren(ground, ...[...paths].map(([shade, d]) => h("path",
+      { d, class: shade < 0 && "negative", "fill-opacity": Math.abs(shade) / shades })));
+  };
+  const fill = (...shown) => { [values, share] = shown; reveal(Infinity); };
+  return { element, cells: [], fill, reveal };
 }
