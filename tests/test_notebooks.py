@@ -153,12 +153,12 @@ def test_each_solution_runs_and_checks_itself(notebook: nbformat.NotebookNode) -
     inside = None
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
+            if "{solution-end}" in cell.source:  # the cell may go on to the next exercise
+                inside = None
             start = SOLUTION.search(cell.source)
             if start:
                 inside = start.group(1)
                 checked[inside] = 0
-            if "{solution-end}" in cell.source:
-                inside = None
         elif inside:
             checked[inside] += cell.source.count("assert ")
     assert all(checked.values()), f"solutions without an assert: {checked}"

@@ -1,0 +1,244 @@
+"""LeNet: the network as published in 1998, and the small one that most courses call LeNet.
+
+From LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition",
+Proceedings of the IEEE, 1998. The layers have the paper's names: C for a convolution, S for
+subsampling, F for a fully connected layer.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d
+
+ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
+POOLINGS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+Choice = TypeVar("Choice")
+
+#: LeNet-5's weights and biases start uniform within ± this, divided by the fan-in (Appendix A).
+REACH = 2.4
+
+#: Which maps of S2 each of the 16 maps of C3 sees: Table I of the paper.
+C3_INPUTS = [
+    [0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5], [0, 4, 5], [0, 1, 5],
+    [0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5], [0, 3, 4, 5], [0, 1, 4, 5], [0, 1, 2, 5],
+    [0, 1, 3, 4], [1, 2, 4, 5], [0, 2, 3, 5],
+    [0, 1, 2, 3, 4, 5],
+]  # fmt: skip
+
+_DIGITS = """
+....... ....... ....... ....... ....... ....... ....... ....... ....... .......
+..###.. ...#... ..###.. ..###.. ....#.. .#####. ...##.. .#####. ..###.. ..###..
+.#...#. ..##... .#...#. .#...#. ...##.. .#..... ..#.... .....#. .#...#. .#...#.
+.#...#. .#.#... .....#. .....#. ...##.. .#..... .#..... .....#. .#...#. .#...#.
+.#...#. ...#... .....#. .....#. ..#.#.. .#..... .#..... ....#.. .#...#. .#...#.
+.#...#. ...#... ....#.. ..###.. ..#.#.. .####.. .####.. ....#.. ..###.. ..####.
+.#...#. ...#... ...#... .....#. .#..#.. .....#. .#...#. ...#... .#...#. .....#.
+.#...#. ...#... ..#.... .....#. .#####. .....#. .#...#. ...#... .#...#. .....#.
+.#...#. ...#... .#..... .....#. ....#.. .....#. .#...#. ...#... .#...#. .....#.
+.#...#. ...#... .#..... .#...#. ....#.. .#...#. .#...#. ..#.... .#...#. ....#..
+..###.. .#####. .#####. ..###.. ....#.. ..###.. ..###.. ..#.... ..###.. ..##...
+....... ....... ....... ....... ....... ....... ....... ....... ....... .......
+"""
+
+#: The ten digits on 12 × 7 dots, ink +1 and paper −1. The paper shows its own only as a picture
+#: (Figure 3); these are drawn anew.
+DIGITS = torch.tensor(
+    [[[1.0 if dot == "#" else -1.0 for dot in digit] for digit in row.split()]
+     for row in _DIGITS.split("\n")[1:-1]]
+).transpose(0, 1)  # fmt: skip
+
+
+class LeNet(nn.Module):
+    """The small LeNet for 28 × 28 images: two convolutions, three fully connected layers.
+
+    The paper's sizes, without its particulars: C3 sees all maps of S2, subsampling has nothing to
+    learn, the output is linear. 61,706 parameters for 10 classes.
+
+    Args:
+        activation: ``"relu"``, ``"sigmoid"`` or ``"tanh"``.
+        pool: ``"max"`` or ``"average"``.
+        num_classes: The number of scores that come out.
+
+    Raises:
+        ValueError: If ``activation`` or ``pool`` is none of these.
+
+    >>> LeNet("sigmoid", "average")(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, activation: str = "relu", pool: str = "max", num_classes: int = 10):
+        super().__init__()
+        self.activation = choose("activation", activation, ACTIVATIONS)
+        pooling = choose("pool", pool, POOLINGS)
+        self.C1 = nn.Conv2d(1, 6, kernel_size=5, padding=2)
+        self.S2 = pooling(2)
+        self.C3 = nn.Conv2d(6, 16, kernel_size=5)
+        self.S4 = pooling(2)
+        self.C5 = nn.Linear(16 * 5 * 5, 120)
+        self.F6 = nn.Linear(120, 84)
+        self.output = nn.Linear(84, num_classes)
+        initialize(self, activation)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N, 1, 28, 28) to scores (N, num_classes)."""
+        x = self.S2(self.activation(self.C1(images)))
+        x = self.S4(self.activation(self.C3(x)))
+        x = self.activation(self.C5(x.flatten(1)))
+        x = self.activation(self.F6(x))
+        return self.output(x)
+
+
+def choose(name: str, value: str, choices: Mapping[str, Choice]) -> Choice:
+    """Look up what a setting names; the error for an unknown name lists the choices.
+
+    >>> choose("pool", "max", POOLINGS).__name__
+    'MaxPool2d'
+    """
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, choices))}")
+    return choices[value]
+
+
+def initialize(model: nn.Module, activation: str) -> None:
+    """Draw the weights so that signals keep their size: He for ReLU, Xavier for sigmoid and tanh.
+
+    Biases start at 0. From Glorot and Bengio, 2010, and He et al., 2015.
+
+    >>> initialize(nn.Linear(2, 3), "relu")
+    """
+    for parameter in model.parameters():
+        if parameter.ndim == 1:  # a bias
+            nn.init.zeros_(parameter)
+        elif activation == "relu":
+            nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+        else:
+            nn.init.xavier_uniform_(parameter)
+
+
+class Subsampling(nn.Module):
+    """Add the four pixels of each 2 × 2 block, times a coefficient, plus a bias: two a map.
+
+    >>> Subsampling(6)(torch.zeros(2, 6, 28, 28)).shape
+    torch.Size([2, 6, 14, 14])
+    """
+
+    kernel_size = 2
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels).uniform_(-REACH, REACH) / 4)
+        self.bias = nn.Parameter(torch.empty(channels).uniform_(-REACH, REACH) / 4)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C, H / 2, W / 2)."""
+        sums = avg_pool2d(maps, 2, divisor_override=1)
+        return sums * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+class PartialConv2d(nn.Conv2d):
+    """A convolution in which each output map sees only some of the input maps.
+
+    It keeps one kernel for each pair of maps that are connected.
+
+    Args:
+        in_channels: The number of input maps.
+        inputs: For each output map, the input maps that it sees.
+        kernel_size: Of all kernels, both ways.
+
+    >>> sum(p.numel() for p in PartialConv2d(6, C3_INPUTS, kernel_size=5).parameters())
+    1516
+    """
+
+    table: Tensor
+
+    def __init__(self, in_channels: int, inputs: Sequence[Sequence[int]], kernel_size: int):
+        super().__init__(in_channels, len(inputs), kernel_size)
+        self.register_buffer("table", torch.zeros(len(inputs), in_channels, dtype=torch.bool))
+        for output, seen in enumerate(inputs):
+            self.table[output, seen] = True
+        fan_in = kernel_size**2 * self.table.sum(1)
+        fan_in_of_kernel = fan_in[self.table.nonzero()[:, 0], None, None]
+        kernels = torch.empty(len(fan_in_of_kernel), kernel_size, kernel_size)
+        self.weight = nn.Parameter(kernels.uniform_(-REACH, REACH) / fan_in_of_kernel)
+        self.bias = nn.Parameter(torch.empty(len(inputs)).uniform_(-REACH, REACH) / fan_in)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, oH, oW)."""
+        kernels = self.weight.new_zeros(self.table.shape + self.weight.shape[1:])
+        kernels[self.table] = self.weight
+        return conv2d(maps, kernels, self.bias)
+
+
+class EuclideanRBF(nn.Module):
+    """Score each class by how near its code is: minus the squared distance.
+
+    The paper's penalty is the distance itself. With the sign turned the best class has the highest
+    score, and cross-entropy of these scores is the paper's equation 9 without its rubbish class.
+
+    >>> EuclideanRBF(torch.tensor([[1.0, 1.0], [1.0, -1.0]]))(torch.tensor([[1.0, 0.5]]))
+    tensor([[-0.2500, -2.2500]])
+    """
+
+    codes: Tensor
+
+    def __init__(self, codes: Tensor):
+        super().__init__()
+        self.register_buffer("codes", codes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, F) to (N, num_classes)."""
+        return -(features[:, None] - self.codes).square().sum(dim=2)
+
+
+def squash(x: Tensor) -> Tensor:
+    """Compute the paper's squashing function, 1.7159 tanh(2x / 3): ±1 stay ±1.
+
+    >>> squash(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-1.0000,  0.0000,  1.0000])
+    """
+    return 1.7159 * torch.tanh(2 / 3 * x)
+
+
+class LeNet5(nn.Module):
+    """LeNet-5 as published: 60,000 trainable parameters, 32 × 32 images, ten classes.
+
+    It expects background at −0.1 and ink at 1.175. Two things the paper leaves open are decided
+    here: biases start like weights, and the codes, which it shows as a picture, are drawn anew.
+
+    Args:
+        codes: A row of 84 numbers, ±1, for each class: (num_classes, 84); not trained. The ten
+            digits drawn on 7 × 12 dots, unless given.
+
+    Raises:
+        ValueError: If ``codes`` has another shape.
+
+    >>> LeNet5()(torch.zeros(2, 1, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, codes: Tensor | None = None):
+        super().__init__()
+        codes = DIGITS.flatten(1) if codes is None else codes
+        if codes.ndim != 2 or codes.shape[1] != 84:
+            raise ValueError(f"codes: shape {tuple(codes.shape)}, must be (num_classes, 84)")
+        self.C1 = nn.Conv2d(1, 6, kernel_size=5)
+        self.S2 = Subsampling(6)
+        self.C3 = PartialConv2d(6, C3_INPUTS, kernel_size=5)
+        self.S4 = Subsampling(16)
+        self.C5 = nn.Conv2d(16, 120, kernel_size=5)
+        self.F6 = nn.Linear(120, 84)
+        self.output = EuclideanRBF(codes)
+        for layer in (self.C1, self.C5, self.F6):
+            reach = REACH / layer.weight[0].numel()
+            for parameter in layer.parameters():
+                nn.init.uniform_(parameter, -reach, reach)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N, 1, 32, 32) to scores (N, num_classes): minus the paper's penalties."""
+        x = squash(self.S2(squash(self.C1(images))))
+        x = squash(self.S4(squash(self.C3(x))))
+        x = squash(self.C5(x)).flatten(1)
+        x = squash(self.F6(x))
+        return self.output(x)
