@@ -35,6 +35,12 @@ def test_the_packaged_file_is_the_one_that_was_checked():
     )
 
 
+def test_the_licence_ships_with_the_images():
+    notice = module.PACKAGED.with_name("NOTICE").read_text(encoding="utf-8")
+    assert "Copyright (c) 2017 Zalando SE" in notice
+    assert "Permission is hereby granted" in notice
+
+
 def test_the_packaged_images():
     for data in fashion_mnist():
         assert data.images.shape == (10_000, 1, 28, 28)

@@ -212,12 +212,35 @@ def test_ctrl_c_keeps_what_was_learned(stop_at_call, epochs_done):
     assert len(fit(model, data, epochs=1)) == 1  # it can go on
 
 
+def test_gradients_from_before_do_not_count():
+    data = images_with_a_bright_side(8)
+    fresh, used = small_model(), small_model()
+    for parameter in used.parameters():
+        parameter.grad = torch.full_like(parameter, 1000.0)
+    fit(fresh, data, epochs=1)
+    fit(used, data, epochs=1)
+    assert torch.equal(weights(fresh), weights(used))
+
+
+def test_no_bar_where_tqdm_is_switched_off(monkeypatch, capsys):
+    for switched_off in (False, True):
+        if switched_off:
+            monkeypatch.setenv("TQDM_DISABLE", "1")
+        else:
+            monkeypatch.delenv("TQDM_DISABLE", raising=False)
+        fit(small_model(), images_with_a_bright_side(8), epochs=1)
+        assert (capsys.readouterr().err == "") == switched_off
+
+
 def test_a_loss_that_is_not_finite_is_named():
     data = images_with_a_bright_side(64)
+    model = small_model()
     with pytest.raises(
         FloatingPointError, match=r"lr=1e\+30: the loss is (nan|inf) in epoch 1, step [2-8]"
     ):
-        fit(small_model(), data, epochs=3, lr=1e30, batch_size=8)
+        fit(model, data, epochs=3, lr=1e30, batch_size=8)
+    assert not model.training
+    assert all(parameter.is_contiguous() for parameter in model.parameters())
 
 
 def test_predict_and_evaluate():
