@@ -1,4 +1,4 @@
-"""Sizes: what shape comes out of a layer, and of every layer of a network.
+"""Sizes: what shape comes out of a layer, and what a layer sees of the image.
 
 The three formulas are those of PyTorch, for one axis or for (height, width). With n the input size,
 k the kernel size, s the stride, p the padding *on each side* and d the dilation, the dilated kernel
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 IntOrPair = int | tuple[int, int]
 Size = TypeVar("Size", int, tuple[int, int])
@@ -322,7 +323,7 @@ def trace(model: nn.Module, input_shape: Shape) -> Trace:
         return sum(parameter.numel() for parameter in new)
 
     layers = []
-    for name, module, received, output in _run(model, input_shape):
+    for name, module, received, output, _ in _run(model, input_shape):
         work = _multiply_adds(module, received, output)
         layers.append(Layer(name, _describe(module), output, new_parameters(module), work))
     for name, module in model.named_modules():
@@ -331,11 +332,135 @@ def trace(model: nn.Module, input_shape: Shape) -> Trace:
     return Trace(type(model).__name__, tuple(input_shape), tuple(layers))
 
 
+class Field(NamedTuple):
+    """What the units of a layer see of the image, along one axis, in pixels.
+
+    Attributes:
+        size: Pixels that a unit can depend on, by the longest way through the network. It may be
+            more than the image has: padding counts.
+        jump: Pixels from the field of one unit to that of the next.
+        start: Middle of the first unit's field; pixel 0 has its middle at 0.
+    """
+
+    size: int
+    jump: int
+    start: float
+
+
+def receptive_field(model: nn.Module, input_shape: Shape) -> dict[str, Field]:
+    """Find the receptive field of each layer: of one unit of its output, along the width.
+
+    Through a convolution or pooling with kernel size k, stride s, padding p and dilation d::
+
+        size  → size + d(k − 1) · jump
+        start → start + (d(k − 1) / 2 − p) · jump
+        jump  → jump · s
+
+    Where branches meet, as in a sum or a concatenation, the field reaches from the leftmost end to
+    the rightmost. Layers that look at the whole of their input, such as a linear layer after
+    flattening or global pooling, are windows as large as it is.
+
+    Args:
+        model: Any module that takes one tensor (C, H, W); see ``trace``.
+        input_shape: Of one example.
+
+    Returns:
+        The field of each layer, by the layer's name, in the order of ``trace``; the last call
+        counts where a layer is called twice. Layers without pixels before them are left out.
+
+    Raises:
+        TypeError: If ``model`` is not a module, or ``input_shape`` not a tuple of ints.
+        ValueError: If the model fails, or a layer moves pixels in another way, as up-sampling does:
+            then its units' fields differ. The message names the layer.
+
+    From Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks",
+    Distill, 2019.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 6, 5), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5))
+    >>> receptive_field(model, (1, 28, 28))["2"]
+    Field(size=14, jump=2, start=6.5)
+    """
+    fields = {}
+    for call in _run(model, input_shape):
+        if call.field is None:
+            raise ValueError(
+                f"model: the units of {call.name or 'the model'} ({_describe(call.module)}) have "
+                "no common receptive field, because of this layer or one before it"
+            )
+        fields[call.name] = call.field
+    return fields
+
+
+#: The arguments of PyTorch's functions that slide a window, in their order.
+_WINDOWS = {
+    "conv2d": ("input", "weight", "bias", "stride", "padding", "dilation"),
+    "max_pool2d": ("input", "kernel_size", "stride", "padding", "dilation"),
+    "avg_pool2d": ("input", "kernel_size", "stride", "padding"),
+}
+
+
+class _Fields(TorchFunctionMode):
+    """While active, what is computed from tensors that have a ``field`` gets one too."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        inputs = [tensor for tensor in _tensors((args, kwargs)) if hasattr(tensor, "field")]
+        for result in _tensors(output) if inputs else ():
+            result.field = _field(func.__name__, args, kwargs or {}, inputs, result)
+        return output
+
+
+def _tensors(value: object) -> list[Any]:
+    """List the tensors in nested tuples, lists and dicts."""
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, (tuple, list)):
+        return [tensor for item in value for tensor in _tensors(item)]
+    return [value] if isinstance(value, Tensor) else []
+
+
+def _field(name: str, args: Any, kwargs: Any, inputs: list[Any], output: Tensor) -> Field | None:
+    """Find the field of what a function gives; None where its units have different ones."""
+    if any(tensor.field is None for tensor in inputs):
+        return None
+
+    def width(tensor: Tensor) -> int:
+        return tensor.shape[-1] if tensor.ndim == 4 else 1
+
+    widest = max(inputs, key=width)
+    if name in _WINDOWS and output.ndim == 4:
+        given = dict(zip(_WINDOWS[name], args, strict=False)) | kwargs
+        kernel_size = given["weight"].shape[2:] if name == "conv2d" else given["kernel_size"]
+        stride = given.get("stride") or (1 if name == "conv2d" else kernel_size)
+        reach = _last(given.get("dilation", 1)) * (_last(kernel_size) - 1)
+        named = {"same": reach // 2, "valid": 0}
+        padding = given.get("padding", 0)
+        padding = named[padding] if isinstance(padding, str) else _last(padding)
+        return _slide(widest.field, reach, _last(stride), padding)
+    if width(output) == 1 < width(widest):
+        return _slide(widest.field, width(widest) - 1, stride=1, padding=0)
+    if width(output) != width(widest):
+        return None
+    first = min(tensor.field.start - (tensor.field.size - 1) / 2 for tensor in inputs)
+    last = max(tensor.field.start + (tensor.field.size - 1) / 2 for tensor in inputs)
+    return Field(round(last - first) + 1, widest.field.jump, (first + last) / 2)
+
+
+def _slide(field: Field, reach: int, stride: int, padding: int) -> Field:
+    size, jump, start = field
+    return Field(size + reach * jump, jump * stride, start + (reach / 2 - padding) * jump)
+
+
+def _last(value: Any) -> int:
+    return value[-1] if isinstance(value, (tuple, list, torch.Size)) else value
+
+
 class _Call(NamedTuple):
     name: str
     module: nn.Module
     input_shape: Shape
     output_shape: Shape
+    field: Field | None
 
 
 def _run(model: nn.Module, input_shape: Shape) -> list[_Call]:
@@ -359,10 +484,12 @@ def _run(model: nn.Module, input_shape: Shape) -> list[_Call]:
     def leave(module: nn.Module, args: tuple, output: object) -> None:
         _, received = running.pop()
         if not list(module.children()) or list(module.parameters(recurse=False)):
-            calls.append(_Call(names[module], module, received, _shape(output)))
+            field = next((getattr(t, "field", None) for t in _tensors(output)), None)
+            calls.append(_Call(names[module], module, received, _shape(output), field))
 
     like = next(model.parameters(), torch.zeros(0))
-    zeros = torch.zeros(1, *input_shape, dtype=like.dtype, device=like.device)
+    zeros: Any = torch.zeros(1, *input_shape, dtype=like.dtype, device=like.device)
+    zeros.field = Field(size=1, jump=1, start=0.0)
     with ExitStack() as undo, torch.no_grad():
         undo.enter_context(torch.random.fork_rng(devices=[like.device] if like.is_cuda else []))
         for module in names:
@@ -371,7 +498,8 @@ def _run(model: nn.Module, input_shape: Shape) -> list[_Call]:
             undo.enter_context(module.register_forward_pre_hook(enter, with_kwargs=True))
             undo.enter_context(module.register_forward_hook(leave))
         try:
-            model(zeros)
+            with _Fields():
+                model(zeros)
         except Exception as error:
             module, received = running[-1] if running else (model, tuple(input_shape))
             raise ValueError(
@@ -421,13 +549,7 @@ def _describe(module: nn.Module) -> str:
 
 def _shape(value: object) -> Shape:
     """Find the first tensor that a layer takes or gives: its shape, without the batch."""
-    if isinstance(value, Tensor):
-        return tuple(value.shape[1:])
-    if isinstance(value, dict):
-        value = tuple(value.values())
-    if isinstance(value, (tuple, list)):
-        return next((shape for shape in map(_shape, value) if shape), ())
-    return ()
+    return next((tuple(tensor.shape[1:]) for tensor in _tensors(value)), ())
 
 
 def _times(shape: Shape) -> str:

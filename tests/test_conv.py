@@ -10,7 +10,18 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2lite.conv import conv2d, corr2d, rot180
+from d2lite.conv import (
+    col2im,
+    conv2d,
+    conv2d_im2col,
+    conv2d_input_grad,
+    conv2d_weight_grad,
+    conv_matrix,
+    conv_transpose2d,
+    corr2d,
+    im2col,
+    rot180,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 
@@ -261,3 +272,133 @@ def test_rot180_rotates_each_kernel_of_a_layer():
     assert torch.equal(rot180(rotated), weight)
     with pytest.raises(ValueError, match=r"kernel: shape \(3,\), must be"):
         rot180(Z(3))
+
+
+# ---- The same layer as a product of matrices ----------------------------------------------------
+
+
+@st.composite
+def layers(draw, most_groups=1):
+    """Draw input and weight in float64, and settings under which at least one window fits."""
+    groups = draw(st.integers(1, most_groups))
+    c_in, c_out = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
+    kernel = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    stride, dilation = draw(int_or_pair(1, 2, 3)), draw(int_or_pair(1, 2))
+    padding = draw(int_or_pair(0, 1, 2))
+    size = draw(st.integers(7, 10)), draw(st.integers(7, 10))
+    torch.manual_seed(draw(st.integers(0, 2**31)))
+    x = torch.randn(draw(st.integers(1, 3)), c_in, *size, dtype=torch.float64)
+    w = torch.randn(c_out, c_in // groups, *kernel, dtype=torch.float64)
+    return x, w, {"stride": stride, "padding": padding, "dilation": dilation}, groups
+
+
+@settings(max_examples=200, deadline=None)
+@given(layers())
+def test_im2col_and_col2im_equal_unfold_and_fold(case):
+    x, w, options, _ = case
+    columns = im2col(x, w.shape[2:], **options)
+    torch.testing.assert_close(columns, F.unfold(x, w.shape[2:], **options), rtol=0, atol=0)
+    columns = torch.randn_like(columns)
+    expected = F.fold(columns, x.shape[2:], w.shape[2:], **options)
+    torch.testing.assert_close(col2im(columns, x.shape[2:], w.shape[2:], **options), expected)
+
+
+@settings(max_examples=200, deadline=None)
+@given(layers())
+def test_both_matrix_forms_equal_the_convolution(case):
+    x, w, options, _ = case
+    expected = F.conv2d(x, w, **options)
+    bias = torch.randn(len(w), dtype=torch.float64)
+    torch.testing.assert_close(conv2d_im2col(x, w, bias, **options), expected + bias[:, None, None])
+    matrix = conv_matrix(w, x.shape[2:], **options)
+    torch.testing.assert_close((x.flatten(1) @ matrix.T).view_as(expected), expected)
+    upstream = torch.randn_like(expected)
+    transposed = torch.nn.grad.conv2d_input(x.shape, w, upstream, **options)
+    torch.testing.assert_close((upstream.flatten(1) @ matrix).view_as(x), transposed)
+
+
+def test_the_matrix_of_one_channel_is_doubly_blocked_toeplitz():
+    H, W, k = 6, 5, 3
+    blocks = conv_matrix(torch.randn(1, 1, k, k), (H, W)).view(H - k + 1, W - k + 1, H, W)
+    for i, j, a, b in itertools.product(range(H - k), range(W - k), range(H - 1), range(W - 1)):
+        assert blocks[i, j, a, b] == blocks[i + 1, j, a + 1, b] == blocks[i, j + 1, a, b + 1]
+
+
+@settings(max_examples=300, deadline=None)
+@given(layers(most_groups=3), st.integers(0, 2), st.integers(0, 2), st.booleans())
+def test_conv_transpose2d_equals_torch(case, more_h, more_w, with_bias):
+    y, w, options, groups = case
+    y = y[..., :4, :3]
+    w = w.transpose(0, 1).contiguous() if groups == 1 else w
+    if groups > 1:  # (C_out, C_in / groups, ...) read as (C_in, C_out / groups, ...)
+        y = torch.randn(len(y), len(w), *y.shape[2:], dtype=torch.float64)
+    options = options | {"output_padding": (more_h, more_w), "groups": groups}
+    bias = torch.randn(groups * w.shape[1], dtype=torch.float64) if with_bias else None
+    try:
+        expected = F.conv_transpose2d(y, w, bias, **options)
+    except RuntimeError:
+        with pytest.raises(ValueError):
+            conv_transpose2d(y, w, bias, **options)
+    else:
+        torch.testing.assert_close(conv_transpose2d(y, w, bias, **options), expected)
+
+
+@settings(max_examples=300, deadline=None)
+@given(layers(most_groups=3))
+def test_both_gradients_are_convolutions(case):
+    x, w, options, groups = case
+    x, w = x.requires_grad_(), w.requires_grad_()
+    y = F.conv2d(x, w, **options, groups=groups)
+    upstream = torch.randn_like(y)
+    dx, dw = torch.autograd.grad(y, (x, w), upstream)
+    x, w = x.detach(), w.detach()
+    ours = conv2d_input_grad(x.shape[2:], w, upstream, **options, groups=groups)
+    torch.testing.assert_close(ours, dx)
+    ours = conv2d_weight_grad(x, w.shape[2:], upstream, **options, groups=groups)
+    torch.testing.assert_close(ours, dw)
+
+
+def test_gradcheck_of_the_other_forms():
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 5, 6, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(4, 4, 3, 2, dtype=torch.float64, requires_grad=True)
+    b = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    grouped = w[:, :2].detach().requires_grad_()
+    check = torch.autograd.gradcheck
+    assert check(lambda x, w, b: conv2d_im2col(x, w, b, 2, 1), (x, w, b))
+    assert check(lambda w: conv_matrix(w, (5, 6), 2, 1), (w,))
+    assert check(lambda x, w, b: conv_transpose2d(x, w, b, 2, 1, 1, 2), (x, grouped, b))
+    assert check(lambda x: im2col(x, (3, 2), 2, 1), (x,))
+    columns = torch.randn(2, 24, 12, dtype=torch.float64, requires_grad=True)
+    assert check(lambda c: col2im(c, (5, 6), (3, 2), 2, 1), (columns,))
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: im2col(Z(3, 4, 4), 2), "input: shape (3, 4, 4)"),
+        (lambda: im2col(Z(1, 3, 4, 4), 5), "smaller than the dilated kernel"),
+        (lambda: col2im(Z(1, 8, 5), (3, 3), 2), "columns: shape (1, 8, 5), must be (N, C·4, 4)"),
+        (lambda: col2im(Z(1, 7, 4), (3, 3), 2), "columns: shape (1, 7, 4)"),
+        (lambda: conv2d_im2col(Z(1, 2, 4, 4), Z(1, 3, 2, 2)), "input: 2 channels"),
+        (lambda: conv_matrix(Z(3, 3), (4, 4)), "weight: shape (3, 3)"),
+        (lambda: conv_transpose2d(Z(2, 4, 4), Z(2, 1, 3, 3)), "must both be 4-D"),
+        (lambda: conv_transpose2d(Z(1, 2, 4, 4), Z(3, 1, 3, 3)), "input: 2 channels"),
+        (lambda: conv_transpose2d(Z(1, 2, 4, 4), Z(2, 1, 3, 3), groups=0), "groups=0"),
+        (
+            lambda: conv_transpose2d(Z(1, 2, 4, 4), Z(2, 1, 3, 3), output_padding=1),
+            "output_padding=1: must be smaller",
+        ),
+        (lambda: conv2d_input_grad((4, 4), Z(1, 1, 2, 2), Z(1, 1, 4, 4)), "must be (N, C_out, 3"),
+        (lambda: conv2d_weight_grad(Z(1, 1, 4, 4), (2, 2), Z(1, 3, 3)), "grad_output: shape"),
+    ],
+)
+def test_bad_input_of_the_other_forms_is_named(call, says):
+    with pytest.raises(ValueError) as error:
+        call()
+    assert says in str(error.value)
+
+
+def test_groups_must_be_an_int():
+    with pytest.raises(TypeError, match=r"groups=1\.0: must be an int"):
+        conv_transpose2d(Z(1, 2, 4, 4), Z(2, 1, 3, 3), groups=1.0)

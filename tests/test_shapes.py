@@ -20,6 +20,7 @@ from d2lite.shapes import (
     conv_transpose_output_size,
     pair,
     pool_output_size,
+    receptive_field,
     trace,
 )
 
@@ -573,3 +574,116 @@ def test_a_trace_is_a_sequence():
     assert rows[0].name == "0" and rows[-1].name == "11"
     assert rows[0] in rows
     assert math.prod(rows[-1].output_shape) == 10
+
+
+# ---- Receptive fields ---------------------------------------------------------------------------
+
+
+class Branches(nn.Module):
+    """Two ways through, added or concatenated, over an optional way straight on."""
+
+    def __init__(self, left: nn.Module, right: nn.Module, cat: bool) -> None:
+        super().__init__()
+        self.left, self.right, self.cat = left, right, cat
+
+    def forward(self, x):
+        left, right = self.left(x), self.right(x)
+        return torch.cat([left, right], 1) if self.cat else F.relu(left + right)
+
+
+@st.composite
+def windows(draw, stride=None, same=False):
+    """Draw a convolution or an average pooling of one channel, if asked one that keeps sizes."""
+    k = draw(st.sampled_from([1, 3, 5] if same else [1, 2, 3, 4]))
+    s = stride or draw(st.integers(1, 3))
+    if draw(st.booleans()):
+        d = draw(st.integers(1, 2))
+        p = d * (k - 1) // 2 if same else draw(st.integers(0, 2))
+        return nn.Conv2d(1, 1, k, s, p, d)
+    return nn.AvgPool2d(k, s, k // 2 if same else draw(st.integers(0, k // 2)))
+
+
+@st.composite
+def networks(draw):
+    layers = [draw(windows())]
+    for _ in range(draw(st.integers(0, 2))):
+        if draw(st.booleans()):
+            layers.append(draw(windows()))
+        else:
+            sides = [draw(windows(stride=1, same=True) | st.just(nn.Identity())) for _ in "ab"]
+            layers.append(Branches(*sides, cat=False))
+    return nn.Sequential(*layers, nn.Identity())
+
+
+@settings(max_examples=200, deadline=None)
+@given(networks())
+def test_receptive_fields_are_where_gradients_arrive(model):
+    model.double()
+    for parameter in model.parameters():
+        parameter.data.fill_(0.5)  # positive, so that nothing cancels
+    n = 120
+    x = torch.ones(1, 1, n, n, dtype=torch.float64, requires_grad=True)
+    y = model(x)
+    field = list(receptive_field(model, (1, n, n)).values())[-1]
+    for unit in (0, y.shape[3] // 2, y.shape[3] - 1):
+        (grad,) = torch.autograd.grad(y[0, 0, y.shape[2] // 2, unit], x, retain_graph=True)
+        reached = grad[0, 0].sum(0).nonzero()[:, 0]
+        first = field.start + unit * field.jump - (field.size - 1) / 2
+        assert first == int(first)
+        inside = range(max(0, int(first)), min(n, int(first) + field.size))
+        # Pixels between the taps of a dilated or strided kernel may be passed over, the ends not,
+        # unless the image ends before them.
+        assert all(pixel in inside for pixel in reached.tolist())
+        if inside and inside[0] == first and inside[-1] == first + field.size - 1:
+            assert (reached[0], reached[-1]) == (inside[0], inside[-1])
+
+
+@pytest.mark.parametrize(
+    ("network", "layer", "size", "jump"),
+    [  # Araujo, Norris and Sim (2019), the table at the end of the article
+        ("alexnet", "features.12", 195, 32),
+        ("vgg16", "features.30", 212, 32),
+    ],
+)
+def test_published_receptive_fields(network, layer, size, jump):
+    with torch.device("meta"):
+        model = getattr(torchvision.models, network)(weights=None)
+    field = receptive_field(model.to_empty(device="cpu"), (3, 224, 224))[layer]
+    assert (field.size, field.jump) == (size, jump)
+
+
+def test_a_layer_that_sees_everything():
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+    fields = receptive_field(model, (1, 8, 8))
+    assert fields == {
+        "0": (3, 1, 0), "1": (10, 1, 3.5), "2": (10, 1, 3.5), "3": (10, 1, 3.5)
+    }  # fmt: skip
+
+
+class Gated(nn.Module):
+    """Scale each map by its own mean: every unit then sees everything."""
+
+    def forward(self, x):
+        return x * x.mean((2, 3), keepdim=True)
+
+
+@pytest.mark.parametrize("call", [Gated(), Branches(nn.Identity(), Gated(), cat=True)])
+def test_fields_join_at_their_ends(call):
+    fields = receptive_field(nn.Sequential(nn.Conv2d(1, 1, 3), call, nn.ReLU()), (1, 10, 10))
+    assert list(fields.values())[-1] == (10, 1, 4.5)
+
+
+def test_named_paddings():
+    fields = receptive_field(
+        nn.Sequential(nn.Conv2d(1, 1, 4, padding="same"), nn.Conv2d(1, 1, 3, padding="valid")),
+        (1, 9, 9),
+    )
+    assert fields == {"0": (4, 1, 0.5), "1": (6, 1, 1.5)}
+
+
+@pytest.mark.parametrize("layer", [nn.Upsample(scale_factor=2), nn.ZeroPad2d(1)])
+def test_fields_that_differ_are_refused(layer):
+    with pytest.raises(ValueError, match=r"the units of 1 \(.*\) have no common receptive field"):
+        receptive_field(nn.Sequential(nn.Conv2d(1, 1, 3), layer, nn.ReLU()), (1, 9, 9))

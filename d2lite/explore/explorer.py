@@ -65,22 +65,22 @@ def one_of(*options: str) -> Callable[[str, Any], str]:
 class Explorer(anywidget.AnyWidget):
     """An interactive figure: Python holds and checks the state, JavaScript draws and computes.
 
-    A subclass in ``name.py`` finds its front end in ``name.js`` beside it. That file exports
-    ``render`` by default, as anywidget asks (https://anywidget.dev), and may use everything in
-    ``explorer.js``, which is put before it. Every trait tagged ``sync=True`` can be set from Python
-    and observed: after the reader has moved a control, the next cell reads the new value.
+    A subclass in ``name.py`` finds its front end in ``name.js`` and ``name.css`` beside it. The
+    script exports ``render`` by default, as anywidget asks (https://anywidget.dev). ``explorer.js``
+    and ``explorer.css`` are put before them: the script may use everything that is there. Every
+    trait tagged ``sync=True`` can be set from Python and observed: after the reader has moved a
+    control, the next cell reads the new value.
 
     A subclass overrides :meth:`picture`.
     """
 
-    _css = (HERE / "explorer.css").read_text(encoding="utf-8")
     label = traitlets.Unicode("Explorer", help="The figure's accessible name.").tag(sync=True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "_esm" not in vars(cls):  # anywidget subclasses a second time, with its own, at __init__
-            shared = (HERE / "explorer.js").read_text(encoding="utf-8")
-            own = Path(getfile(cls)).with_suffix(".js").read_text(encoding="utf-8")
-            cls._esm = f"{shared}\n{own}"
+            for trait, suffix in {"_esm": ".js", "_css": ".css"}.items():
+                files = HERE / f"explorer{suffix}", Path(getfile(cls)).with_suffix(suffix)
+                setattr(cls, trait, "\n".join(f.read_text(encoding="utf-8") for f in files))
         super().__init_subclass__(**kwargs)
 
     def __init__(self, **traits: Any) -> None:
