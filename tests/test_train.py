@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 import d2lite.train
 from d2lite.data import LabelledImages
+from d2lite.schedules import one_cycle
 from d2lite.train import WARM_UP, History, evaluate, fit, predict
 
 
@@ -109,7 +110,7 @@ def test_the_steps_are_those_of_torch_optim(
 
 @given(steps=st.integers(1, 500))
 def test_the_learning_rate_rises_and_falls(steps):
-    rates = [d2lite.train._triangle(step, steps) for step in range(steps)]
+    rates = [d2lite.train._factor(None, step, steps) for step in range(steps)]
     peak = rates.index(max(rates))
     assert max(rates) == 1
     assert min(rates) > 0
@@ -282,11 +283,15 @@ def test_history_is_a_table():
         ({"momentum": -0.1}, "momentum=-0.1: must be"),
         ({"weight_decay": -1}, "weight_decay=-1: must be ≥ 0"),
         ({"label_smoothing": 1.0}, "label_smoothing=1.0: must be"),
+        ({"shift": -1}, "shift=-1: must be a whole number ≥ 0"),
+        ({"shift": 0.5}, "shift=0.5: must be a whole number ≥ 0"),
+        ({"schedule": lambda step: 1.0 - step}, "schedule: gives -1.0 at step 2, must be ≥ 0"),
+        ({"schedule": lambda step: math.nan}, "schedule: gives nan at step 0"),
     ],
 )
 def test_settings_out_of_range(settings, message):
     with pytest.raises(ValueError, match=message):
-        fit(small_model(), images_with_a_bright_side(4), **({"epochs": 1} | settings))
+        fit(small_model(), images_with_a_bright_side(4), **({"epochs": 3} | settings))
 
 
 def test_what_does_not_fit_is_named():
@@ -307,6 +312,101 @@ def test_what_does_not_fit_is_named():
     ]:
         with pytest.raises(error, match=message):
             fit(*arguments, epochs=1)
+    with pytest.raises(TypeError, match="schedule: a float, must be a function of the step"):
+        fit(model, data, epochs=1, schedule=0.1)
+
+
+def test_a_schedule_of_ones_is_a_constant_learning_rate():
+    data = images_with_a_bright_side(40)
+    model = small_model()
+    history = fit(model, data, epochs=3, batch_size=10, lr=0.02, schedule=one_cycle(12))
+    assert history.lr == [0.02 * one_cycle(12)(step) for step in (3, 7, 11)]
+
+    constant, torchs = small_model(), small_model()
+    fit(constant, data, epochs=4, batch_size=40, lr=0.02, weight_decay=0, schedule=lambda step: 1)
+    optimizer = torch.optim.SGD(torchs.parameters(), lr=0.02, momentum=0.9, nesterov=True)
+    for _ in range(4):  # one batch an epoch: the order does not matter
+        optimizer.zero_grad()
+        cross_entropy(torchs(data.images), data.labels).backward()
+        optimizer.step()
+    torch.testing.assert_close(weights(constant), weights(torchs))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 6), st.integers(1, 6), st.integers(0, 1000))
+def test_each_image_moves_by_whole_pixels_and_zeros_come_in(most, H, W, seed):
+    torch.manual_seed(seed)
+    images = torch.rand(20, 2, H, W) + 0.1
+    moved = d2lite.train._move(images, most)
+    padded = torch.nn.functional.pad(images, [most] * 4)
+    found = set()
+    for before, after in zip(padded, moved, strict=True):
+        places = [
+            (i, j)
+            for i in range(2 * most + 1)
+            for j in range(2 * most + 1)
+            if torch.equal(before[:, i : i + H, j : j + W], after)
+        ]
+        assert places
+        found |= set(places)
+    assert len(found) > 1
+
+
+def test_every_move_is_as_likely():
+    torch.manual_seed(0)
+    images = torch.zeros(9000, 1, 5, 5)
+    images[:, :, 2, 2] = 1
+    counts = d2lite.train._move(images, 1).sum((0, 1))
+    assert counts.sum() == 9000
+    assert (counts[1:4, 1:4] - 1000).abs().max() < 5 * 1000**0.5
+
+
+def test_moving_helps_where_things_are_elsewhere():
+    train = images_with_a_bright_side(200)
+    plain, moved = small_model(), small_model()
+    fit(plain, train, epochs=1)
+    fit(moved, train, epochs=1, shift=1)
+    assert not torch.equal(weights(plain), weights(moved))
+
+
+def test_bfloat16_computes_scores_and_keeps_the_weights_in_float32():
+    train, test = images_with_a_bright_side(400), images_with_a_bright_side(200, seed=1)
+    seen = set()
+    model = small_model()
+    model[0].register_forward_hook(lambda module, _, output: seen.add(output.dtype))
+    fit(model, train, epochs=5, bfloat16=True)
+    assert seen == {torch.float32, torch.bfloat16}  # the first to try the model, without training
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert evaluate(model, test) > 0.95
+    exact = small_model()
+    fit(exact, train, epochs=5)
+    assert not torch.equal(weights(model), weights(exact))
+
+
+class TwoHeads(nn.Module):
+    """Give two heads' scores in training, the first head's otherwise."""
+
+    def __init__(self):
+        super().__init__()
+        self.main, self.auxiliary = nn.Linear(16, 2), nn.Linear(16, 2)
+
+    def forward(self, images):
+        x = images.flatten(1)
+        return (self.main(x), self.auxiliary(x)) if self.training else self.main(x)
+
+
+def test_an_auxiliary_head_learns_at_three_tenths():
+    data = images_with_a_bright_side(40)
+    torch.manual_seed(0)
+    model = TwoHeads()
+    expected = copy.deepcopy(model)
+    history = fit(model, data, epochs=1, batch_size=40, lr=0.1, weight_decay=0, momentum=0)
+    main, auxiliary = expected(data.images)
+    loss = cross_entropy(main, data.labels) + 0.3 * cross_entropy(auxiliary, data.labels)
+    loss.backward()
+    assert history.loss[0] == pytest.approx(loss.item())
+    for ours, theirs in zip(model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs - 0.1 * theirs.grad)
 
 
 def test_parameters_without_a_part_in_the_scores_stay():

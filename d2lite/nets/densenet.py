@@ -1,0 +1,182 @@
+"""DenseNet: every layer sees the maps of all layers before it.
+
+From Huang, Liu, van der Maaten and Weinberger, "Densely connected convolutional networks", CVPR
+2017. DenseNet-121, 169 and 201 are columns of Table 1; the small network has the form for CIFAR of
+section 3. All are DenseNet-BC: with bottlenecks, and with transitions that halve the channels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class DenseLayer(nn.Sequential):
+    """Compute a few new maps and append them to those that came in.
+
+    Batch normalization, ReLU, a 1 × 1 convolution to four times the growth rate; the same again
+    with a 3 × 3 convolution to the growth rate.
+
+    Args:
+        in_channels: Maps that come in.
+        growth_rate: Maps that it adds, k in the paper.
+
+    >>> DenseLayer(24, growth_rate=12)(torch.zeros(2, 24, 8, 8)).shape
+    torch.Size([2, 36, 8, 8])
+    """
+
+    def __init__(self, in_channels: int, growth_rate: int):
+        bottleneck = 4 * growth_rate
+        super().__init__(
+            nn.BatchNorm2d(in_channels),
+            nn.ReLU(),
+            nn.Conv2d(in_channels, bottleneck, kernel_size=1, bias=False),
+            nn.BatchNorm2d(bottleneck),
+            nn.ReLU(),
+            nn.Conv2d(bottleneck, growth_rate, kernel_size=3, padding=1, bias=False),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C + growth_rate, H, W); the first C are the input."""
+        return torch.cat([maps, super().forward(maps)], dim=1)
+
+
+class DenseBlock(nn.Sequential):
+    """Layers, each of which appends its maps: (N, C, H, W) to (N, C + layers · growth_rate, H, W).
+
+    >>> DenseBlock(24, growth_rate=12, layers=4)(torch.zeros(2, 24, 8, 8)).shape
+    torch.Size([2, 72, 8, 8])
+    """
+
+    def __init__(self, in_channels: int, growth_rate: int, layers: int):
+        super().__init__(
+            *(DenseLayer(in_channels + i * growth_rate, growth_rate) for i in range(layers))
+        )
+
+
+class Transition(nn.Sequential):
+    """Go from block to block: (N, C_in, H, W) to (N, C_out, H / 2, W / 2), rounded down.
+
+    >>> Transition(72, 36)(torch.zeros(2, 72, 8, 8)).shape
+    torch.Size([2, 36, 4, 4])
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(
+            nn.BatchNorm2d(in_channels),
+            nn.ReLU(),
+            nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False),
+            nn.AvgPool2d(2),
+        )
+
+
+class DenseNet(nn.Module):
+    """A stem, dense blocks with transitions between them, the mean of each map, a linear layer.
+
+    Weights start as in He et al. (2015).
+
+    Args:
+        stem: Maps images to ``2 * growth_rate`` channels.
+        growth_rate: Maps that each layer adds.
+        blocks: Number of layers, block by block.
+        num_classes: The number of scores that come out.
+
+    Raises:
+        ValueError: If there are no blocks, or a block has no layers.
+
+    >>> DenseNet(nn.Conv2d(1, 8, 3), 4, [2, 3], num_classes=10)(torch.zeros(2, 1, 8, 8)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, stem: nn.Module, growth_rate: int, blocks: Sequence[int], num_classes: int):
+        super().__init__()
+        if not blocks or min(blocks) < 1:
+            raise ValueError(f"blocks={blocks}: must be a number of layers ≥ 1 for each block")
+        self.stem = stem
+        self.blocks = nn.Sequential()
+        channels = 2 * growth_rate
+        for layers in blocks:
+            if len(self.blocks) > 0:
+                self.blocks.append(Transition(channels, channels // 2))
+                channels //= 2
+            self.blocks.append(DenseBlock(channels, growth_rate, layers))
+            channels += layers * growth_rate
+        self.norm = nn.BatchNorm2d(channels)
+        self.fc = nn.Linear(channels, num_classes)
+        for layer in self.modules():
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                nn.init.kaiming_normal_(layer.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N, C, H, W) to scores (N, num_classes)."""
+        maps = torch.relu(self.norm(self.blocks(self.stem(images))))
+        return self.fc(maps.mean(dim=(2, 3)))
+
+
+def imagenet_densenet(growth_rate: int, blocks: Sequence[int], num_classes: int) -> DenseNet:
+    """Make a network of the form of the paper's Table 1, for colour images of about 224 × 224.
+
+    >>> imagenet_densenet(4, [1, 1, 1, 1], 5)(torch.zeros(2, 3, 64, 64)).shape
+    torch.Size([2, 5])
+    """
+    channels = 2 * growth_rate
+    stem = nn.Sequential(
+        nn.Conv2d(3, channels, kernel_size=7, stride=2, padding=3, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+        nn.MaxPool2d(3, stride=2, padding=1),
+    )
+    return DenseNet(stem, growth_rate, blocks, num_classes)
+
+
+def densenet121(num_classes: int = 1000) -> DenseNet:
+    """Make DenseNet-121: 7,978,856 parameters for 1,000 classes.
+
+    >>> with torch.device("meta"):  # nothing is computed
+    ...     print(sum(p.numel() for p in densenet121().parameters()))
+    7978856
+    """
+    return imagenet_densenet(32, [6, 12, 24, 16], num_classes)
+
+
+def densenet169(num_classes: int = 1000) -> DenseNet:
+    """Make DenseNet-169: 14,149,480 parameters for 1,000 classes; see ``densenet121``."""
+    return imagenet_densenet(32, [6, 12, 32, 32], num_classes)
+
+
+def densenet201(num_classes: int = 1000) -> DenseNet:
+    """Make DenseNet-201: 20,013,928 parameters for 1,000 classes; see ``densenet121``."""
+    return imagenet_densenet(32, [6, 12, 48, 32], num_classes)
+
+
+def densenet161(num_classes: int = 1000) -> DenseNet:
+    """Make DenseNet-161, with growth rate 48: 28,681,000 parameters for 1,000 classes."""
+    return imagenet_densenet(48, [6, 12, 36, 24], num_classes)
+
+
+def small_densenet(
+    growth_rate: int = 8, blocks: Sequence[int] = (2, 4, 4), num_classes: int = 10
+) -> DenseNet:
+    """Make the DenseNet-BC of the paper's section 3 for grey images of 28 × 28.
+
+    A convolution and three dense blocks. Unlike the paper's for CIFAR, the convolution has stride
+    2, which divides the work by four: maps of 14 × 14, 7 × 7 and 3 × 3.
+
+    Args:
+        growth_rate: Maps that each layer adds.
+        blocks: Number of layers, block by block; four blocks at most.
+        num_classes: The number of scores that come out.
+
+    Raises:
+        ValueError: If ``growth_rate`` is < 1, there are no or more than four blocks, or a block has
+            no layers.
+
+    >>> small_densenet(growth_rate=12)(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    """
+    if growth_rate < 1:
+        raise ValueError(f"growth_rate={growth_rate}: must be ≥ 1")
+    if len(blocks) > 4:
+        raise ValueError(f"blocks={blocks}: must be 4 at most; maps of 28 × 28 end at 1 × 1")
+    stem = nn.Conv2d(1, 2 * growth_rate, kernel_size=3, stride=2, padding=1, bias=False)
+    return DenseNet(stem, growth_rate, blocks, num_classes)
