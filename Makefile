@@ -8,10 +8,10 @@ PORT ?= 8000
 BUILD := $(BIN)/jupyter-book build book --config _config.yml --toc $(CURDIR)/_toc.yml --path-output . -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test lab execute lint links lock clean
+.PHONY: help book serve test lab execute benchmarks lint links lock clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 book: .venv/.book  ## build the site from the committed outputs (executes nothing, needs no torch)
 	@$(BUILD)
@@ -34,6 +34,10 @@ lab: .venv/.all  ## open the book in JupyterLab
 
 execute: .venv/.all  ## run notebooks and keep their outputs: make execute [CHAPTER=book/…/….ipynb]
 	$(BIN)/python tools/execute.py $(CHAPTER)
+
+benchmarks: .venv/.all  ## measure side by side what the benchmarks' page shows (an hour and a half)
+	@for name in imports conv2d reproduce fit nets; do \
+	  echo "benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lint: .venv/.all  ## style and types
 	$(BIN)/ruff check
