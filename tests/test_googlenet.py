@@ -185,7 +185,7 @@ def test_small_network(auxiliary, head):
     assert len(modules) == sum(len(channels) == 6 for channels in SMALL.values())
     heads = [layer for layer in model.modules() if isinstance(layer, AuxiliaryHead)]
     assert len(heads) == auxiliary
-    features = out_channels(SMALL["4b"]) * (1 if head == "average" else 7 * 7)
+    features = out_channels(SMALL["4a"]) * (1 if head == "average" else 3 * 3)
     assert model.head[-1].in_features == features
     assert 1e6 < trace(model, (1, 28, 28)).total_multiply_adds < 6e6
 

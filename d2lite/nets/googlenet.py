@@ -28,12 +28,11 @@ TABLE_1: Plan = {
     "5b": (384, 192, 384, 48, 128, 128),
 }
 
-#: The same for the small network, after whose stem maps are 14 × 14.
+#: The same for the small network, after whose stem maps are 7 × 7.
 SMALL: Plan = {
-    "3a": (16, 16, 16, 16, 16, 16),
+    "3a": (32, 32, 48, 8, 16, 16),
     "pool3": (3,),
-    "4a": (32, 32, 64, 16, 16, 16),
-    "4b": (32, 32, 64, 16, 16, 16),
+    "4a": (64, 48, 96, 16, 32, 32),
 }
 
 
@@ -247,11 +246,11 @@ def googlenet(num_classes: int = 1000, torchvision: bool = False) -> GoogLeNet:
 def small_googlenet(
     auxiliary: bool = False, head: str = "average", num_classes: int = 10
 ) -> GoogLeNet:
-    """Make a narrow GoogLeNet of three Inception modules, for grey images of 28 × 28.
+    """Make a narrow GoogLeNet of two Inception modules, for grey images of 28 × 28.
 
-    Unlike the paper's it has batch normalization, which was published later, so that it trains
-    from a high learning rate; there is no dropout before the last layer. Its channels are in
-    ``SMALL``.
+    Its stem divides height and width by four with two poolings, the paper's by eight. Unlike the
+    paper's it has batch normalization, which was published later, so that it trains from a high
+    learning rate; there is no dropout before the last layer. Its channels are in ``SMALL``.
 
     Args:
         auxiliary: Whether there is a second head, after module 3a; see ``GoogLeNet``.
@@ -267,12 +266,17 @@ def small_googlenet(
     """
     if head not in ("average", "flatten"):
         raise ValueError(f"head={head!r}: must be 'average' or 'flatten'")
-    stem = conv(1, 16, 3, stride=2, batch_norm=True)
-    layers = inceptions(16, SMALL, batch_norm=True)
+    stem = nn.Sequential(
+        conv(1, 16, 3, batch_norm=True), nn.MaxPool2d(3, 2, ceil_mode=True),
+        conv(16, 32, 3, batch_norm=True), nn.MaxPool2d(3, 2, ceil_mode=True),
+    )  # fmt: skip
+    layers = inceptions(32, SMALL, batch_norm=True)
     heads = {
-        "3a": AuxiliaryHead(out_channels(SMALL["3a"]), num_classes, None, 32, 64, batch_norm=True)
+        "3a": AuxiliaryHead(
+            out_channels(SMALL["3a"]), num_classes, nn.AdaptiveAvgPool2d(4), 32, 64, batch_norm=True
+        )
     }
-    size = 1 if head == "average" else 7
-    features = out_channels(SMALL["4b"]) * size**2
+    size = 1 if head == "average" else 3
+    features = out_channels(SMALL["4a"]) * size**2
     last = nn.Sequential(nn.AdaptiveAvgPool2d(size), nn.Flatten(), nn.Linear(features, num_classes))
     return GoogLeNet(stem, layers, heads if auxiliary else {}, last)

@@ -5,12 +5,14 @@ Proceedings of the IEEE, 1998. The layers have the paper's names: C for a convol
 subsampling, F for a fully connected layer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d
+from torch.nn.functional import avg_pool2d
+
+from d2lite.channels import MaskedConv2d
 
 ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
 POOLINGS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
@@ -19,13 +21,17 @@ Choice = TypeVar("Choice")
 #: LeNet-5's weights and biases start uniform within ± this, divided by the fan-in (Appendix A).
 REACH = 2.4
 
-#: Which maps of S2 each of the 16 maps of C3 sees: Table I of the paper.
-C3_INPUTS = [
-    [0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5], [0, 4, 5], [0, 1, 5],
-    [0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5], [0, 3, 4, 5], [0, 1, 4, 5], [0, 1, 2, 5],
-    [0, 1, 3, 4], [1, 2, 4, 5], [0, 2, 3, 5],
-    [0, 1, 2, 3, 4, 5],
-]  # fmt: skip
+_TABLE_I = """
+X...XXX..XXXX.XX
+XX...XXX..XXXX.X
+XXX...XXX..X.XXX
+.XXX..XXXX..X.XX
+..XXX..XXXX.XX.X
+...XXX..XXXX.XXX
+"""
+
+#: Which maps of S2 each map of C3 sees, (16, 6): Table I of the paper, its columns as rows.
+C3_TABLE = torch.tensor([[mark == "X" for mark in row] for row in _TABLE_I.split()]).T
 
 _DIGITS = """
 ....... ....... ....... ....... ....... ....... ....... ....... ....... .......
@@ -137,40 +143,6 @@ class Subsampling(nn.Module):
         return sums * self.weight[:, None, None] + self.bias[:, None, None]
 
 
-class PartialConv2d(nn.Conv2d):
-    """A convolution in which each output map sees only some of the input maps.
-
-    It keeps one kernel for each pair of maps that are connected.
-
-    Args:
-        in_channels: The number of input maps.
-        inputs: For each output map, the input maps that it sees.
-        kernel_size: Of all kernels, both ways.
-
-    >>> sum(p.numel() for p in PartialConv2d(6, C3_INPUTS, kernel_size=5).parameters())
-    1516
-    """
-
-    table: Tensor
-
-    def __init__(self, in_channels: int, inputs: Sequence[Sequence[int]], kernel_size: int):
-        super().__init__(in_channels, len(inputs), kernel_size)
-        self.register_buffer("table", torch.zeros(len(inputs), in_channels, dtype=torch.bool))
-        for output, seen in enumerate(inputs):
-            self.table[output, seen] = True
-        fan_in = kernel_size**2 * self.table.sum(1)
-        fan_in_of_kernel = fan_in[self.table.nonzero()[:, 0], None, None]
-        kernels = torch.empty(len(fan_in_of_kernel), kernel_size, kernel_size)
-        self.weight = nn.Parameter(kernels.uniform_(-REACH, REACH) / fan_in_of_kernel)
-        self.bias = nn.Parameter(torch.empty(len(inputs)).uniform_(-REACH, REACH) / fan_in)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Map (N, C_in, H, W) to (N, C_out, oH, oW)."""
-        kernels = self.weight.new_zeros(self.table.shape + self.weight.shape[1:])
-        kernels[self.table] = self.weight
-        return conv2d(maps, kernels, self.bias)
-
-
 class EuclideanRBF(nn.Module):
     """Score each class by how near its code is: minus the squared distance.
 
@@ -225,7 +197,7 @@ class LeNet5(nn.Module):
             raise ValueError(f"codes: shape {tuple(codes.shape)}, must be (num_classes, 84)")
         self.C1 = nn.Conv2d(1, 6, kernel_size=5)
         self.S2 = Subsampling(6)
-        self.C3 = PartialConv2d(6, C3_INPUTS, kernel_size=5)
+        self.C3 = MaskedConv2d(C3_TABLE, kernel_size=5)
         self.S4 = Subsampling(16)
         self.C5 = nn.Conv2d(16, 120, kernel_size=5)
         self.F6 = nn.Linear(120, 84)
@@ -234,6 +206,11 @@ class LeNet5(nn.Module):
             reach = REACH / layer.weight[0].numel()
             for parameter in layer.parameters():
                 nn.init.uniform_(parameter, -reach, reach)
+        fan_in = 25 * C3_TABLE.sum(1)  # of each map of C3
+        weight, bias = self.C3.parameters()
+        with torch.no_grad():
+            weight.uniform_(-REACH, REACH).div_(fan_in[C3_TABLE.nonzero()[:, 0], None, None])
+            bias.uniform_(-REACH, REACH).div_(fan_in)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, 1, 32, 32) to scores (N, num_classes): minus the paper's penalties."""

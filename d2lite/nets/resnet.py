@@ -196,7 +196,7 @@ def resnet152(num_classes: int = 1000) -> ResNet:
 
 
 def small_resnet(
-    depth: int = 8,
+    depth: int = 14,
     width: int = 16,
     residual: bool = True,
     block: Block = BasicBlock,
@@ -205,8 +205,9 @@ def small_resnet(
     """Make the ResNet of the paper's section 4.2 for grey images of 28 × 28.
 
     A convolution, three stages of n blocks each, a linear layer: 6n + 2 layers, or 9n + 2 with
-    bottlenecks. Unlike the paper's, its first convolution has stride 2, which divides the work by
-    four (maps of 14 × 14, 7 × 7 and 4 × 4), and its shortcuts between stages are convolutions.
+    bottlenecks. Unlike the paper's, it pools after the first convolution, as the networks for
+    ImageNet do, which divides the work by four (maps of 14 × 14, 7 × 7 and 4 × 4), and its
+    shortcuts between stages are convolutions.
 
     Args:
         depth: Layers with weights: 8, 14, 20, 26, 32, …
@@ -218,7 +219,7 @@ def small_resnet(
     Raises:
         ValueError: If no number of blocks gives this depth, or ``width`` is < 1.
 
-    >>> small_resnet(depth=14)(torch.zeros(2, 1, 28, 28)).shape
+    >>> small_resnet(depth=8)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
     blocks, left_over = divmod(depth - 2, 3 * block.convolutions)
@@ -227,6 +228,6 @@ def small_resnet(
         raise ValueError(f"depth={depth}: must be {step}n + 2, such as {step + 2}, {2 * step + 2}")
     if width < 1:
         raise ValueError(f"width={width}: must be ≥ 1")
-    stem = nn.Sequential(*conv_bn(1, width, 3, stride=2), nn.ReLU())
+    stem = nn.Sequential(*conv_bn(1, width, 3), nn.ReLU(), nn.MaxPool2d(2))
     widths = [width, 2 * width, 4 * width]
     return ResNet(stem, block, widths, [blocks] * 3, num_classes, residual)

@@ -168,7 +168,7 @@ def small_vgg(stacked: bool = True, batch_norm: bool = True, num_classes: int = 
     >>> small_vgg()(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
-    blocks, width, dropout = ((16, 1), (32, 1), (64, 3)), 128, 0.2
+    blocks, width, dropout = ((16, 1), (32, 2), (64, 3)), 64, 0.0
     features = nn.Sequential()
     channels = 1
     for out_channels, stack in blocks:
