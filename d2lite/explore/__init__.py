@@ -1,6 +1,17 @@
 """Explorers: interactive figures that live on a static page and in Jupyter alike."""
 
+from d2lite.explore.backward import BackwardExplorer
+from d2lite.explore.channels import ChannelsExplorer
 from d2lite.explore.convolution import ConvolutionExplorer
 from d2lite.explore.output_size import OutputSizeExplorer
+from d2lite.explore.receptive_field import ReceptiveFieldExplorer
+from d2lite.explore.transposed import TransposedExplorer
 
-__all__ = ["ConvolutionExplorer", "OutputSizeExplorer"]
+__all__ = [
+    "BackwardExplorer",
+    "ChannelsExplorer",
+    "ConvolutionExplorer",
+    "OutputSizeExplorer",
+    "ReceptiveFieldExplorer",
+    "TransposedExplorer",
+]
