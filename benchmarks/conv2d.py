@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 
 import torch
-from results import THREADS, save
 from torch import Tensor
 from torch.nn.functional import conv2d
 
 from d2lite.conv import conv2d_im2col, conv_matrix, corr2d, im2col
+from results import THREADS, save
 
 CHANNELS, KERNEL, SIZES, ROUNDS = 8, 3, (8, 16, 32, 64), 7
 LARGEST = 2**31  # bytes of a matrix
@@ -49,10 +49,10 @@ def measure(size: int) -> list[object]:
             result = compute()
             shortest[way] = min(shortest[way], time.perf_counter() - start)
             torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-3)
-    times = [f"{1000 * shortest[way]:.3g}" if way in shortest else "–"
-             for way in ("loops", "im2col", "matrix", "torch")]  # fmt: skip
+    order = ("loops", "im2col", "matrix", "torch")
+    times = [f"{1000 * shortest[way]:,.2f}" if way in shortest else "–" for way in order]
     columns = im2col(x, KERNEL).nbytes
-    return [f"{size} × {size}", *times, f"{columns / 2**20:.2f}", f"{matrix_bytes / 2**20:,.1f}"]
+    return [f"{size} px", *times, f"{columns / 2**20:.2f}", f"{matrix_bytes / 2**20:,.1f}"]
 
 
 if __name__ == "__main__":

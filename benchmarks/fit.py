@@ -15,7 +15,6 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import torch
-from results import ROOT, THREADS, save
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 from torchvision.datasets import FashionMNIST
@@ -24,6 +23,7 @@ from torchvision.transforms import Compose, RandomHorizontalFlip, ToTensor
 from d2lite.data import fashion_mnist
 from d2lite.nets.lenet import LeNet
 from d2lite.train import evaluate, fit
+from results import ROOT, THREADS, save
 
 EPOCHS, ROUNDS, LR = 2, 3, 0.05
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
-from results import FOLDER, ROOT, THREADS, save
 from torch import nn
 
 from d2lite.data import LabelledImages, fashion_mnist
@@ -26,6 +25,7 @@ from d2lite.nets.resnet import small_resnet
 from d2lite.nets.vgg import small_vgg
 from d2lite.shapes import trace
 from d2lite.train import evaluate, fit
+from results import FOLDER, ROOT, THREADS, save
 
 NETS: dict[str, Callable[[], nn.Module]] = {
     "LeNet": LeNet,
@@ -87,7 +87,8 @@ def measure(run: Run, train: LabelledImages, test: LabelledImages) -> tuple[floa
     model = NETS[name]()
     history = fit(
         model, train, epochs=epochs, lr=0.1 if name == "LeNet" else 0.3, label_smoothing=0.1,
-        weight_decay=WEIGHT_DECAY[images], flip=True, shift=limit == 180, bfloat16=True, seed=seed,
+        weight_decay=WEIGHT_DECAY[images], flip=True, shift=int(limit == 180), bfloat16=True,
+        seed=seed,
     )  # fmt: skip
     return round(100 * evaluate(model, test), 2), round(history.seconds, 1)
 

@@ -6,12 +6,12 @@ LeNet, 2 epochs of 10,000 images, twice in one process.
 """
 
 import torch
-from results import save
 from torch import Tensor
 
 from d2lite.data import fashion_mnist
 from d2lite.nets.lenet import LeNet
 from d2lite.train import evaluate, fit
+from results import save
 
 
 def run(threads: int, bfloat16: bool) -> tuple[Tensor, float]:

@@ -18,7 +18,7 @@ ROOT = os.environ.get("FASHION_MNIST", "/usr/share/datasets/fashion-mnist")
 def save(name: str, head: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """Write ``name.csv`` beside this file, and ``machine.csv``; print the rows."""
     table = [list(head), *map(list, rows)]
-    for file, contents in {name: table, "machine": [["", "Machine"], *machine()]}.items():
+    for file, contents in {name: table, "machine": [["Part", "Machine"], *machine()]}.items():
         with open(FOLDER / f"{file}.csv", "w", newline="", encoding="utf-8") as stream:
             csv.writer(stream, lineterminator="\n").writerows(contents)
     for row in table:

@@ -358,11 +358,11 @@ def conv2d_input_grad(
             [2., 4., 2.],
             [1., 2., 1.]])
     """
-    kernel_size = weight.shape[2], weight.shape[3]
-    size = conv_output_size(input_size, kernel_size, stride, padding, dilation)
-    _check_grad(grad_output, size)
-    reached = conv_transpose_output_size(size, kernel_size, stride, padding, dilation=dilation)
-    unread = input_size[0] - reached[0], input_size[1] - reached[1]  # at the bottom, at the right
+    (H, W), (_, _, kH, kW) = input_size, weight.shape
+    _check_grad(grad_output, conv_output_size((H, W), (kH, kW), stride, padding, dilation))
+    (sH, sW), (dH, dW) = pair("stride", stride), pair("dilation", dilation)
+    pH, pW = pair("padding", padding)
+    unread = (H + 2 * pH - dH * (kH - 1) - 1) % sH, (W + 2 * pW - dW * (kW - 1) - 1) % sW
     return conv_transpose2d(grad_output, weight, None, stride, padding, unread, groups, dilation)
 
 

@@ -181,7 +181,11 @@ function render({ model: shared, el }) {
       ? gradient.map((row, i) => row.map((g, j) => same(place, [i, j]) ? g : 0)) : gradient,
     stride, padding);
     const shown = { gradient, input, toInput: back.input, kernel, toKernel: back.kernel };
-    for (const [name, values] of Object.entries(shown)) grids[name].fill(values, shareOf(values));
+    for (const [name, values] of Object.entries(shown)) {
+      const text = JSON.stringify(values);
+      if (grids[name].shown !== text) grids[name].fill(values, shareOf(values));
+      grids[name].shown = text;
+    }
     const wanted = asked ?? { kind: "output", place };
     const found = products(input, kernel, stride, padding).filter((p) =>
       same(p[wanted.kind], wanted.place) && (!asked || !only || same(p.output, place)));

@@ -9,7 +9,7 @@ import traitlets
 from torch import Tensor
 
 from d2lite.conv import conv2d_input_grad, conv2d_weight_grad
-from d2lite.explore.convolution import CELL, Matrix, _frame, _matrix, _numbers
+from d2lite.explore.convolution import CELL, Matrix, as_matrix, draw_frame, draw_numbers
 from d2lite.explore.explorer import Checked, Explorer, one_of, whole
 from d2lite.plot import GRADIENT, INK, INPUT, KERNEL
 from d2lite.shapes import conv_output_size
@@ -19,7 +19,7 @@ def _sides(minimum: int, maximum: int) -> Callable[[str, Any], Matrix]:
     """Check that a value is a matrix with that many cells a side."""
 
     def check(name: str, value: Any) -> Matrix:
-        matrix = _matrix(name, value)
+        matrix = as_matrix(name, value)
         shape = np.shape(matrix)
         if not minimum <= min(shape) <= max(shape) <= maximum:
             sides = f"from {minimum} to {maximum} cells a side"
@@ -122,8 +122,8 @@ class BackwardExplorer(Explorer):
                 drawn += (
                     f'<g transform="translate({x} {y})"><text x="2" y="16" text-anchor="start" '
                     f'fill="var(--d2-{name}, {colour})">{title}</text>'
-                    f'<g transform="translate(0 24)">{_numbers(values)}'
-                    f"{_frame(name, colour, (0, 0), values.shape, CELL)}</g></g>"
+                    f'<g transform="translate(0 24)">{draw_numbers(values)}'
+                    f"{draw_frame(name, colour, (0, 0), values.shape, CELL)}</g></g>"
                 )
                 y += CELL * len(values) + 40
             x += CELL * column[0][3].shape[1] + 40

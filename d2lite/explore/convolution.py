@@ -21,7 +21,7 @@ MAX_INPUT, MAX_KERNEL, MAX_NUMBERS = 64, 7, 8  # cells a side; larger inputs are
 CELL = 40  # pixels a side, of a cell with a number in the still picture
 
 
-def _matrix(name: str, value: Any) -> Matrix:
+def as_matrix(name: str, value: Any) -> Matrix:
     """Check that a tensor, an array or a list of lists is a small matrix; return it as lists."""
     limit = MAX_KERNEL if name == "kernel" else MAX_INPUT
     if isinstance(value, Tensor):
@@ -68,8 +68,8 @@ class ConvolutionExplorer(Explorer):
             [2., 5.]])
     """
 
-    input = Checked([[0, 0, 1, 1, 0, 0] for _ in range(6)], _matrix)
-    kernel = Checked([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], _matrix)
+    input = Checked([[0, 0, 1, 1, 0, 0] for _ in range(6)], as_matrix)
+    kernel = Checked([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], as_matrix)
     stride = Checked(1, whole(1, 8))
     padding = Checked(0, whole(0, 8))
     dilation = Checked(1, whole(1, 8))
@@ -119,14 +119,14 @@ class ConvolutionExplorer(Explorer):
         padded = np.pad(self.input, p, constant_values=np.nan)
         kernel, output = np.array(self.kernel), self.output.numpy()
         frames = [
-            _frame("input", INPUT, (p, p), np.shape(self.input), side),
-            _frame("kernel", KERNEL, (0, 0), kernel.shape, CELL),
-            _frame("output", OUTPUT, (0, 0), output.shape, side),
+            draw_frame("input", INPUT, (p, p), np.shape(self.input), side),
+            draw_frame("kernel", KERNEL, (0, 0), kernel.shape, CELL),
+            draw_frame("output", OUTPUT, (0, 0), output.shape, side),
         ]
         if output.size:
             reach = d * (kernel.shape[0] - 1) + 1, d * (kernel.shape[1] - 1) + 1
-            frames[0] += _frame("kernel", KERNEL, (self.row * s, self.column * s), reach, side)
-            frames[2] += _frame("output", OUTPUT, (self.row, self.column), (1, 1), side)
+            frames[0] += draw_frame("kernel", KERNEL, (self.row * s, self.column * s), reach, side)
+            frames[2] += draw_frame("output", OUTPUT, (self.row, self.column), (1, 1), side)
         panels = [
             (padded, side, operator),
             (kernel, CELL, "="),
@@ -135,7 +135,9 @@ class ConvolutionExplorer(Explorer):
         height = max(len(matrix) * cell for matrix, cell, _ in panels)
         drawn, x = "", 0
         for (matrix, cell, sign), frame in zip(panels, frames, strict=True):
-            cells = _numbers(matrix) if cell == CELL else _pixels(matrix, cell, matrix is output)
+            cells = (
+                draw_numbers(matrix) if cell == CELL else _pixels(matrix, cell, matrix is output)
+            )
             y = (height - len(matrix) * cell) // 2
             drawn += f'<g transform="translate({x} {y})">{cells}{frame}</g>'
             x += matrix.shape[1] * cell + 40
@@ -150,7 +152,7 @@ class ConvolutionExplorer(Explorer):
         )
 
 
-def _frame(
+def draw_frame(
     name: str, colour: str, corner: tuple[int, int], shape: tuple[int, ...], side: int
 ) -> str:
     """Frame some cells in one of the book's colours."""
@@ -161,7 +163,7 @@ def _frame(
     )
 
 
-def _numbers(matrix: np.ndarray, side: int = CELL) -> str:
+def draw_numbers(matrix: np.ndarray, side: int = CELL) -> str:
     """Draw a matrix as a table of its numbers; NaN is padding."""
     height, width = matrix.shape
     lines = "".join(f"M0 {side * i}h{side * width}" for i in range(height + 1))
