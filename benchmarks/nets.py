@@ -10,6 +10,7 @@ at the end. A run that ``nets-runs.csv`` has already is not repeated: delete its
 import csv
 import sys
 from collections.abc import Callable
+from itertools import product
 from statistics import median
 
 import torch
@@ -68,10 +69,10 @@ def main(names: list[str]) -> None:
     done = read()
     full, test = fashion_mnist(full=True, root=ROOT)
     small, _ = fashion_mnist()
-    for (images, limit), seed in ((budget, seed) for budget in BUDGETS for seed in range(SEEDS)):
-        for name in names:
-            epochs = EPOCHS[name][BUDGETS.index((images, limit))]
-            run = (name, images, limit, epochs, seed)
+    for budget, (images, limit) in enumerate(BUDGETS):
+        for name, seed in product(names, range(SEEDS)):
+            epochs = EPOCHS[name][budget]
+            run = name, images, limit, epochs, seed
             if epochs and run not in done:
                 done[run] = measure(run, small if images == len(small) else full, test)
                 with open(RUNS, "a", newline="", encoding="utf-8") as stream:
@@ -130,7 +131,8 @@ def summarize(runs: dict[Run, tuple[float, float]]) -> None:
                 shown = f"{median(accuracies):.1f}", spread, f"{median(seconds):.0f}"
                 rows.append([name, *shown, EPOCHS[name][budget], TARGETS[name][budget] or "–"])
         head = ["Network", "Accuracy (%)", "Range", "Seconds", "Epochs", "Aim (%)"]
-        save(f"nets-{images}-in-{limit}", head, rows)
+        if rows:
+            save(f"nets-{images}-in-{limit}", head, rows)
 
 
 if __name__ == "__main__":
