@@ -25,7 +25,7 @@ from d2lite.nets.lenet import LeNet
 from d2lite.train import evaluate, fit
 from results import ROOT, THREADS, save
 
-EPOCHS, ROUNDS, LR = 2, 3, 0.05
+EPOCHS, ROUNDS, LR = 1, 3, 0.05
 
 
 def ours(bfloat16: bool) -> tuple[float, LeNet]:

@@ -49,13 +49,13 @@ TARGETS = {
 
 #: Epochs that fit in each budget.
 EPOCHS: dict[str, tuple[int, int, int | None]] = {
-    "LeNet": (22, 15, None),
-    "AlexNet": (9, 6, 18),
-    "VGG": (8, 6, 18),
-    "NiN": (10, 7, 21),
-    "GoogLeNet": (8, 5, 16),
-    "ResNet": (7, 5, 14),
-    "DenseNet": (6, 4, 12),
+    "LeNet": (30, 20, None),
+    "AlexNet": (10, 7, 21),
+    "VGG": (9, 6, 18),
+    "NiN": (11, 7, 22),
+    "GoogLeNet": (8, 6, 17),
+    "ResNet": (8, 6, 17),
+    "DenseNet": (8, 5, 16),
 }
 SEEDS = 3
 RUNS = FOLDER / "nets-runs.csv"

@@ -332,6 +332,17 @@ def trace(model: nn.Module, input_shape: Shape) -> Trace:
     return Trace(type(model).__name__, tuple(input_shape), tuple(layers))
 
 
+def count_parameters(model: nn.Module) -> int:
+    """Count the numbers that training may change: parameters that require a gradient, each once.
+
+    ``trace`` counts all parameters, layer by layer.
+
+    >>> count_parameters(nn.Conv2d(3, 64, kernel_size=7))
+    9472
+    """
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
 class Field(NamedTuple):
     """What the units of a layer see of the image, along one axis, in pixels.
 

@@ -18,6 +18,7 @@ from d2lite.shapes import (
     Layer,
     conv_output_size,
     conv_transpose_output_size,
+    count_parameters,
     pair,
     pool_output_size,
     receptive_field,
@@ -574,6 +575,16 @@ def test_a_trace_is_a_sequence():
     assert rows[0].name == "0" and rows[-1].name == "11"
     assert rows[0] in rows
     assert math.prod(rows[-1].output_shape) == 10
+
+
+def test_parameters_that_learn_are_counted_once():
+    with torch.device("meta"):
+        assert count_parameters(torchvision.models.vgg16(weights=None)) == 138_357_544
+    tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    tied[1].weight = tied[0].weight
+    assert count_parameters(tied) == 16 + 4 + 4
+    tied[0].bias.requires_grad_(False)
+    assert count_parameters(tied) == 16 + 4
 
 
 # ---- Receptive fields ---------------------------------------------------------------------------
