@@ -106,7 +106,7 @@ def fit(
             rises to 1 over the first fifth of all steps, then falls to 0, both in a straight line,
             unless given.
         bfloat16: Whether to compute scores with 8 bits of precision. On a processor or GPU made for
-            it training takes about half the time, on others longer. The weights stay float32.
+            it training takes up to a third less time, on others longer. The weights stay float32.
         seed: Of the order, the flips and shifts, and what the model draws, as in dropout. Not of
             the initial weights: call ``torch.manual_seed`` before you make the model. The global
             random numbers go on afterwards as if nothing had been drawn. With one thread on a CPU,
