@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 os.environ["TQDM_DISABLE"] = "1"  # no progress bars in outputs; the notebooks' kernels inherit it
 
@@ -73,3 +73,91 @@ def browser() -> Iterator["Browser"]:
         )
         yield launched
         launched.close()
+
+
+@pytest.fixture
+def show(browser: "Browser", tmp_path: Path) -> Iterator[Callable[..., "Page"]]:
+    """Open a static page with `views` views of one explorer, as the site mounts it."""
+    host = (ROOT / "book" / "_static" / "explorers.js").as_uri()
+    pages = []
+
+    def show(explorer: Any, views: int = 1, width: int = 1280, theme: str = "light") -> "Page":
+        state = {"state": {"m": {"model_name": "AnyModel", "state": explorer.get_state()}}}
+        document = f"""<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">
+            <meta name="viewport" content="width=device-width"><title>Explorer</title>
+            <style>body {{ max-width: 750px; margin: 10px auto; padding: 0 8px;
+              color-scheme: {theme}; background: Canvas; color: CanvasText }}</style>
+            <script type="application/vnd.jupyter.widget-state+json">{json.dumps(state)}</script>
+            <script src="{host}"></script>
+            <body><main><h1>Explorer</h1>{'<div data-widget-model="m"></div>' * views}</main>
+            """
+        (tmp_path / "index.html").write_text(document, encoding="utf-8")
+        page = browser.new_page(viewport={"width": width, "height": 1000})
+        pages.append(page)
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto((tmp_path / "index.html").as_uri())
+        live = "document.querySelectorAll('[data-widget=live]').length"
+        page.wait_for_function(f"{live} == {views}")
+        assert not errors
+        return page
+
+    yield show
+    for page in pages:
+        page.close()
+
+
+def slide(page: "Page", name: str, value: int) -> None:
+    """Move the first slider of that name."""
+    page.get_by_role("slider", name=name).first.fill(str(value))
+
+
+def handlers(page: "Page") -> list[int]:
+    """Mount the shown explorer once more: how many handlers it adds, and leaves when taken away."""
+    return page.evaluate(
+        """async () => {
+        const state = JSON.parse(document.querySelector("[type$='widget-state+json']").textContent);
+        const { _esm, ...traits } = state.state.m.state, heard = [];
+        const model = { get: (name) => traits[name], set() {}, save_changes() {},
+          on: (...pair) => heard.push(pair),
+          off: (event, f) => heard.splice(heard.findIndex(([e, g]) => e === event && g === f), 1) };
+        const url = URL.createObjectURL(new Blob([_esm], { type: "text/javascript" }));
+        const { default: explorer } = await import(url);
+        const clean = explorer.render({ model, el: document.querySelector("main") });
+        const before = heard.length;
+        clean();
+        return [before, heard.length];
+        }"""
+    )
+
+
+def assert_legible_and_accessible(page: "Page", ready: str = "true") -> None:
+    """Look at an explorer on a desk and on a phone, when ``ready`` is true in the page."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 1000})
+        page.wait_for_function(ready)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(
+            """() => {
+            const right = (element) => element.getBoundingClientRect().right;
+            const edge = right(document.querySelector(".d2"));
+            return [...document.querySelectorAll(".d2 *")].every((e) => right(e) <= edge);
+            }"""
+        )
+        small = page.evaluate(
+            """() => [...document.querySelectorAll(".d2 *")]
+            .filter((e) => e.checkVisibility() && !e.children.length && e.textContent.trim())
+            .filter((e) => parseFloat(getComputedStyle(e).fontSize) < 12).map((e) => e.outerHTML)"""
+        )
+        assert not small
+        low = page.evaluate(
+            """() => [...document.querySelectorAll(
+              ".d2 :is(label, select, button, input:not([type=checkbox]))")]
+            .filter((e) => e.checkVisibility() && e.getBoundingClientRect().height < 24)
+            .map((e) => e.outerHTML)"""
+        )
+        assert not low
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()

@@ -1,17 +1,14 @@
 """The channels explorer: its counts and connections against PyTorch, its traits, the figure."""
 
-import json
 import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
-from conftest import ROOT
-from playwright.sync_api import Browser, Page, expect
+from conftest import assert_legible_and_accessible, handlers, slide
+from playwright.sync_api import Page, expect
 from torch import nn
 
 from d2lite.channels import DepthwiseSeparableConv2d, MaskedConv2d
@@ -252,44 +249,6 @@ def test_the_picture_has_a_square_for_each_kernel(state: dict) -> None:
 
 # ---- The figure in a browser ---------------------------------------------------------------------
 
-HOST = (ROOT / "book" / "_static" / "explorers.js").as_uri()
-
-
-@pytest.fixture
-def show(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
-    """Open a static page with `views` views of one explorer, as the site mounts it."""
-    pages = []
-
-    def show(
-        explorer: ChannelsExplorer, views: int = 1, width: int = 1280, theme: str = "light"
-    ) -> Page:
-        state = {"state": {"m": {"model_name": "AnyModel", "state": explorer.get_state()}}}
-        document = f"""<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">
-            <meta name="viewport" content="width=device-width"><title>Channels</title>
-            <style>body {{ max-width: 750px; margin: 10px auto; padding: 0 8px;
-              color-scheme: {theme}; background: Canvas; color: CanvasText }}</style>
-            <script type="application/vnd.jupyter.widget-state+json">{json.dumps(state)}</script>
-            <script src="{HOST}"></script>
-            <body><main><h1>Channels</h1>{'<div data-widget-model="m"></div>' * views}</main>
-            """
-        (tmp_path / "index.html").write_text(document, encoding="utf-8")
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        pages.append(page)
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto((tmp_path / "index.html").as_uri())
-        page.wait_for_function(f"document.querySelectorAll('[data-widget=live]').length == {views}")
-        assert not errors
-        return page
-
-    yield show
-    for page in pages:
-        page.close()
-
-
-def slide(page: Page, name: str, value: int) -> None:
-    page.get_by_role("slider", name=name).first.fill(str(value))
-
 
 def cost(page: Page, row: str) -> str:
     """The cells of a row of costs, as text."""
@@ -393,22 +352,9 @@ def test_two_views_share_one_state(show: Callable) -> None:
 
 def test_a_view_that_is_gone_hears_nothing(show: Callable) -> None:
     page = show(ChannelsExplorer(), views=0)
-    left = page.evaluate(
-        """async () => {
-        const state = JSON.parse(document.querySelector("[type$='widget-state+json']").textContent);
-        const { _esm, ...traits } = state.state.m.state, heard = [];
-        const model = { get: (name) => traits[name], set() {}, save_changes() {},
-          on: (...pair) => heard.push(pair),
-          off: (event, f) => heard.splice(heard.findIndex(([e, g]) => e === event && g === f), 1) };
-        const url = URL.createObjectURL(new Blob([_esm], { type: "text/javascript" }));
-        const { default: explorer } = await import(url);
-        const clean = explorer.render({ model, el: document.querySelector("main") });
-        const before = heard.length;
-        clean();
-        return [before > 8, heard.length];
-        }"""
-    )
-    assert left == [True, 0]
+    before, after = handlers(page)
+    assert before > 8
+    assert after == 0
 
 
 def test_a_change_is_drawn_in_the_next_frame(show: Callable) -> None:
@@ -445,27 +391,4 @@ EXAMPLES = [
 @pytest.mark.parametrize("settings", EXAMPLES, ids=lambda s: next(iter(s)))
 def test_it_is_legible_and_accessible(show: Callable, settings: dict, theme: str) -> None:
     page = show(ChannelsExplorer(**settings), theme=theme)
-    for width in (1280, 390):
-        page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate(
-            """() => {
-            const right = (element) => element.getBoundingClientRect().right;
-            const edge = right(document.querySelector(".d2"));
-            return [...document.querySelectorAll(".d2 *")].every((e) => right(e) <= edge);
-            }"""
-        )
-        small = page.evaluate(
-            """() => [...document.querySelectorAll(".d2 *")]
-            .filter((e) => e.checkVisibility() && !e.children.length && e.textContent.trim())
-            .filter((e) => parseFloat(getComputedStyle(e).fontSize) < 12).map((e) => e.outerHTML)"""
-        )
-        assert not small
-        low = page.evaluate(
-            """() => [...document.querySelectorAll(".d2 :is(label, select, [type=range])")]
-            .filter((e) => e.checkVisibility() && e.getBoundingClientRect().height < 24)
-            .map((e) => e.outerHTML)"""
-        )
-        assert not low
-    results = Axe().run(page)
-    assert results.violations_count == 0, results.generate_report()
+    assert_legible_and_accessible(page)

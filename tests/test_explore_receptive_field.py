@@ -1,18 +1,15 @@
 """The receptive-field explorer: its arithmetic against d2lite.shapes and gradients, the figure."""
 
-import json
 import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 import torch
 import torchvision
-from axe_playwright_python.sync_playwright import Axe
-from conftest import ROOT
-from playwright.sync_api import Browser, Page, expect
+from conftest import assert_legible_and_accessible, handlers
+from playwright.sync_api import expect
 from torch import nn
 
 from d2lite.explore import ReceptiveFieldExplorer
@@ -188,40 +185,6 @@ def test_the_picture_is_to_scale() -> None:
 
 # ---- The figure in a browser ---------------------------------------------------------------------
 
-HOST = (ROOT / "book" / "_static" / "explorers.js").as_uri()
-
-
-@pytest.fixture
-def show(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
-    """Open a static page with `views` views of one explorer, as the site mounts it."""
-    pages = []
-
-    def show(
-        explorer: ReceptiveFieldExplorer, views: int = 1, width: int = 1280, theme: str = "light"
-    ) -> Page:
-        state = {"state": {"m": {"model_name": "AnyModel", "state": explorer.get_state()}}}
-        document = f"""<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">
-            <meta name="viewport" content="width=device-width"><title>Receptive field</title>
-            <style>body {{ max-width: 750px; margin: 10px auto; padding: 0 8px;
-              color-scheme: {theme}; background: Canvas; color: CanvasText }}</style>
-            <script type="application/vnd.jupyter.widget-state+json">{json.dumps(state)}</script>
-            <script src="{HOST}"></script>
-            <body><main><h1>Field</h1>{'<div data-widget-model="m"></div>' * views}</main>
-            """
-        (tmp_path / "index.html").write_text(document, encoding="utf-8")
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        pages.append(page)
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto((tmp_path / "index.html").as_uri())
-        page.wait_for_function(f"document.querySelectorAll('[data-widget=live]').length == {views}")
-        assert not errors
-        return page
-
-    yield show
-    for page in pages:
-        page.close()
-
 
 def test_it_says_what_a_unit_sees(show: Callable) -> None:
     page = show(ReceptiveFieldExplorer(unit=3))
@@ -323,22 +286,7 @@ def test_two_views_share_one_state(show: Callable) -> None:
 
 def test_a_view_that_is_gone_hears_nothing(show: Callable) -> None:
     page = show(ReceptiveFieldExplorer(), views=0)
-    left = page.evaluate(
-        """async () => {
-        const state = JSON.parse(document.querySelector("[type$='widget-state+json']").textContent);
-        const { _esm, ...traits } = state.state.m.state, heard = [];
-        const model = { get: (name) => traits[name], set() {}, save_changes() {},
-          on: (...pair) => heard.push(pair),
-          off: (event, f) => heard.splice(heard.findIndex(([e, g]) => e === event && g === f), 1) };
-        const url = URL.createObjectURL(new Blob([_esm], { type: "text/javascript" }));
-        const { default: explorer } = await import(url);
-        const clean = explorer.render({ model, el: document.querySelector("main") });
-        const before = heard.length;
-        clean();
-        return [before, heard.length];
-        }"""
-    )
-    assert left == [4, 0]
+    assert handlers(page) == [4, 0]
 
 
 def test_a_move_of_the_slider_takes_a_frame(show: Callable) -> None:
@@ -375,24 +323,8 @@ EXAMPLES = ["Three 3 × 3", "3 × 3, dilated by 1, 2 and 4", "VGG-16", "ResNet-1
 def test_it_is_legible_and_accessible(show: Callable, example: str, theme: str) -> None:
     page = show(ReceptiveFieldExplorer(size=9), theme=theme)
     page.get_by_label("Example").select_option(example)
-    for width in (1280, 390):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_function(
-            "document.querySelector('svg').viewBox.baseVal.width"
-            " === document.querySelector('svg').getBoundingClientRect().width"
-        )
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        small = page.evaluate(
-            """() => [...document.querySelectorAll(".d2 *")]
-            .filter((e) => e.checkVisibility() && !e.children.length && e.textContent.trim())
-            .filter((e) => parseFloat(getComputedStyle(e).fontSize) < 12).map((e) => e.outerHTML)"""
-        )
-        assert not small
-        low = page.evaluate(
-            """() => [...document.querySelectorAll(".d2 :is(label, select, input, button)")]
-            .filter((e) => e.checkVisibility() && e.getBoundingClientRect().height < 24)
-            .map((e) => e.outerHTML)"""
-        )
-        assert not low
-    results = Axe().run(page)
-    assert results.violations_count == 0, results.generate_report()
+    assert_legible_and_accessible(
+        page,
+        "document.querySelector('svg').viewBox.baseVal.width"
+        " === document.querySelector('svg').getBoundingClientRect().width",
+    )
