@@ -50,7 +50,7 @@ def measure(size: int) -> list[object]:
             shortest[way] = min(shortest[way], time.perf_counter() - start)
             torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-3)
     order = ("loops", "im2col", "matrix", "torch")
-    times = [f"{1000 * shortest[way]:,.2f}" if way in shortest else "–" for way in order]
+    times = [f"{1000 * shortest[way]:.2f}" if way in shortest else "–" for way in order]
     columns = im2col(x, KERNEL).nbytes
     return [f"{size} px", *times, f"{columns / 2**20:.2f}", f"{matrix_bytes / 2**20:,.1f}"]
 
@@ -58,6 +58,8 @@ def measure(size: int) -> list[object]:
 if __name__ == "__main__":
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
-    head = ["Image", "Loops (ms)", "im2col (ms)", "Matrix (ms)", "PyTorch (ms)"]
-    head += ["Columns (MiB)", "Matrix (MiB)"]
-    save("conv2d", head, map(measure, SIZES))
+    results = list(map(measure, SIZES))
+    times = ["Image", "Loops", "im2col", "Matrix", "PyTorch"]
+    save("conv2d", times, [row[:5] for row in results])
+    memory = ["Image", "Columns (MiB)", "Matrix (MiB)"]
+    save("conv2d-memory", memory, [[row[0], *row[5:]] for row in results])

@@ -127,10 +127,10 @@ def summarize(runs: dict[Run, tuple[float, float]]) -> None:
             results = [result for run, result in runs.items() if run[:4] == chosen]
             if len(results) >= SEEDS:
                 accuracies, seconds = zip(*results, strict=True)
-                spread = f"{min(accuracies):.1f} to {max(accuracies):.1f}"
-                shown = f"{median(accuracies):.1f}", spread, f"{median(seconds):.0f}"
-                rows.append([name, *shown, EPOCHS[name][budget], TARGETS[name][budget] or "–"])
-        head = ["Network", "Accuracy (%)", "Range", "Seconds", "Epochs", "Aim (%)"]
+                spread = f"({min(accuracies):.1f}–{max(accuracies):.1f})"
+                shown = f"{median(accuracies):.1f} {spread}", f"{median(seconds):.0f}"
+                rows.append([name, *shown, TARGETS[name][budget] or "–"])
+        head = ["Network", "Accuracy (%)", "Seconds", "Aim (%)"]
         if rows:
             save(f"nets-{images}-in-{limit}", head, rows)
 

@@ -39,4 +39,4 @@ if __name__ == "__main__":
                     f"{accuracy:.2f}, {other:.2f}",
                 ]
             )
-    save("reproduce", ["Numbers", "Threads", "Largest difference", "Accuracies (%)"], rows)
+    save("reproduce", ["Type", "Cores", "Largest difference", "Accuracies (%)"], rows)
