@@ -9,7 +9,7 @@ function fills a tensor in place, hence the trailing underscore, and returns it:
 import math
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 
 def fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
@@ -135,6 +135,23 @@ def kaiming_normal_(
     """
     std = _kaiming_std(tensor, a, mode, nonlinearity)
     return tensor.normal_(0, std, generator=generator)
+
+
+def he_start_(model: nn.Module, activation: str = "relu") -> None:
+    """Draw all weights of a model by ``kaiming_normal_`` and set its biases to 0.
+
+    The scales of normalization layers stay as they are.
+
+    >>> model = nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(2))
+    >>> he_start_(model)
+    >>> model[0].bias.tolist(), model[1].weight.tolist()
+    ([0.0, 0.0], [1.0, 1.0])
+    """
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.ndim > 1:
+            kaiming_normal_(parameter, nonlinearity=activation)
 
 
 def _xavier_std(tensor: Tensor, gain: float) -> float:

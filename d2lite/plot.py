@@ -214,6 +214,43 @@ def show_matrix(axes: Axes, matrix: torch.Tensor, colour: str = KERNEL) -> None:
     axes.set_axis_off()
 
 
+def spread(axes: Axes, x: Sequence[float], runs: Any, **line: Any) -> None:
+    """Draw several runs as one line, their median, in a band from the least to the greatest.
+
+    Args:
+        axes: Where to draw.
+        x: Places, length P.
+        runs: (R, P): one row for each run, as from each seed.
+        line: Passed on to ``axes.plot``, as ``label`` and ``color``.
+
+    Raises:
+        ValueError: If ``runs`` is not (R, P) with P places.
+
+    >>> figure, axes = plt.subplots()
+    >>> spread(axes, [1, 2], [[0.1, 0.4], [0.3, 0.2], [0.2, 0.3]])
+    >>> axes.lines[0].get_ydata().round(1).tolist()
+    [0.2, 0.3]
+    """
+    values = np.asarray(runs, dtype=float)
+    if values.ndim != 2 or values.shape[1] != len(x):
+        raise ValueError(f"runs: shape {values.shape}, must be (R, {len(x)})")
+    (drawn,) = axes.plot(x, np.median(values, axis=0), **line)
+    axes.fill_between(x, values.min(0), values.max(0), color=drawn.get_color(), alpha=0.2, lw=0)
+
+
+def median_and_range(values: Any, digits: int = 0) -> str:
+    """Say the median of several results, and in brackets the least and the greatest.
+
+    >>> median_and_range([90.2, 91.4, 90.6], digits=1)
+    '90.6 (90.2–91.4)'
+    """
+    values = np.asarray(values, dtype=float)
+    middle, low, high = (
+        f"{value:.{digits}f}" for value in (np.median(values), values.min(), values.max())
+    )
+    return f"{middle} ({low}–{high})"
+
+
 def table(head: Sequence[str], *rows: Sequence[str]) -> Markdown:
     """Set a table from texts, the first column to the left, the others to the right.
 

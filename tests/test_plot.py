@@ -100,3 +100,17 @@ def test_figures_and_explorers_share_their_colours():
 def test_a_table_has_as_many_columns_as_its_head():
     with pytest.raises(ValueError, match=r"rows: \['C1'\], must have 2 columns"):
         table(["layer", "width"], ["C1"])
+
+
+def test_spread_draws_the_median_in_the_range() -> None:
+    runs = torch.rand(7, 4)
+    _, axes = plt.subplots()
+    plot.spread(axes, [1, 2, 4, 8], runs, label="runs")
+    assert np.allclose(axes.lines[0].get_ydata(), runs.median(0).values)
+    band = axes.collections[0].get_paths()[0].vertices
+    for place, column in zip([1, 2, 4, 8], runs.T, strict=True):
+        edges = band[band[:, 0] == place, 1]
+        assert np.isclose(edges.min(), column.min()) and np.isclose(edges.max(), column.max())
+    assert axes.get_legend_handles_labels()[1] == ["runs"]
+    with pytest.raises(ValueError, match=r"runs: shape \(7, 4\), must be \(R, 3\)"):
+        plot.spread(axes, [1, 2, 3], runs)

@@ -8,7 +8,7 @@ networks", 2014.
 import torch
 from torch import nn
 
-from d2lite.initializers import kaiming_normal_
+from d2lite.initializers import he_start_
 from d2lite.nets.lenet import choose
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -217,9 +217,5 @@ def small_alexnet(
         block(c4, c5, 3, pool=True),
     )
     model = AlexNet(features, c5 * 3 * 3, width, num_classes, activation, dropout, batch_norm)
-    for name, parameter in model.named_parameters():
-        if name.endswith("bias"):
-            nn.init.zeros_(parameter)
-        elif parameter.ndim > 1:  # not the scale of a normalization
-            kaiming_normal_(parameter, nonlinearity=activation)
+    he_start_(model, activation)
     return model

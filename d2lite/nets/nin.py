@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from d2lite.initializers import kaiming_normal_
+from d2lite.initializers import he_start_
 from d2lite.nets.lenet import choose
 
 
@@ -156,9 +156,5 @@ def small_nin(head: str = "average", batch_norm: bool = True, num_classes: int =
         NiNBlock(second[-1], third, 3, padding=1, batch_norm=batch_norm),
     )  # fmt: skip
     model = NiN(features, choose("head", head, heads))
-    for name, parameter in model.named_parameters():
-        if name.endswith("bias"):
-            nn.init.zeros_(parameter)
-        elif parameter.ndim > 1:  # not the scale of a normalization
-            kaiming_normal_(parameter, nonlinearity="relu")
+    he_start_(model)
     return model

@@ -6,10 +6,10 @@ ICLR 2015.
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
-from d2lite.initializers import kaiming_normal_
+from d2lite.initializers import he_start_
+from d2lite.nets.alexnet import AlexNet
 
 #: Table 1 of the paper: the channels of each block, and its number of 3 × 3 convolutions.
 TABLE_1 = {
@@ -33,6 +33,7 @@ class VGGBlock(nn.Sequential):
     Raises:
         ValueError: If ``num_convs`` is < 1 or ``kernel_size`` is not odd.
 
+    >>> import torch
     >>> VGGBlock(64, 128, num_convs=2)(torch.zeros(2, 64, 8, 8)).shape
     torch.Size([2, 128, 4, 4])
     """
@@ -61,8 +62,8 @@ class VGGBlock(nn.Sequential):
         self.append(nn.MaxPool2d(2))
 
 
-class VGG(nn.Module):
-    """Blocks, then two hidden layers of one width, each with dropout, then the scores.
+class VGG(AlexNet):
+    """Blocks, then AlexNet's classifier: two hidden layers of one width, each with dropout.
 
     Weights start as He et al. (2015) do, biases at 0. The paper, a few months older, trained A
     first and started the deeper networks from its layers.
@@ -75,6 +76,7 @@ class VGG(nn.Module):
         dropout: The probability that a hidden unit is dropped.
         batch_norm: Whether hidden layers are normalized over the batch; not so in the paper.
 
+    >>> import torch
     >>> VGG(VGGBlock(1, 8, 1), 8 * 2 * 2, width=16, num_classes=10)(torch.zeros(2, 1, 4, 4)).shape
     torch.Size([2, 10])
     """
@@ -88,25 +90,10 @@ class VGG(nn.Module):
         dropout: float = 0.5,
         batch_norm: bool = False,
     ):
-        super().__init__()
-        self.features = features
-        self.classifier = nn.Sequential()
-        for _ in range(2):
-            self.classifier.append(nn.Linear(in_features, width))
-            if batch_norm:
-                self.classifier.append(nn.BatchNorm1d(width))
-            self.classifier.extend([nn.ReLU(), nn.Dropout(dropout)])
-            in_features = width
-        self.classifier.append(nn.Linear(width, num_classes))
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif parameter.ndim > 1:  # not the scale of a normalization
-                kaiming_normal_(parameter, nonlinearity="relu")
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map images (N, C, H, W) to scores (N, num_classes)."""
-        return self.classifier(self.features(images).flatten(1))
+        super().__init__(
+            features, in_features, width, num_classes, dropout=dropout, batch_norm=batch_norm
+        )
+        he_start_(self)
 
 
 def imagenet_vgg(
@@ -114,6 +101,7 @@ def imagenet_vgg(
 ) -> VGG:
     """Make a column of Table 1, for images (N, 3, 224, 224).
 
+    >>> import torch
     >>> with torch.device("meta"):  # nothing is computed
     ...     print(len(imagenet_vgg(TABLE_1["B"]).features))
     5
@@ -129,6 +117,7 @@ def imagenet_vgg(
 def vgg11(num_classes: int = 1000, batch_norm: bool = False) -> VGG:
     """Make configuration A: 132,863,336 parameters for 1,000 classes.
 
+    >>> import torch
     >>> with torch.device("meta"):  # nothing is computed
     ...     print(sum(p.numel() for p in vgg11().parameters()))
     132863336
@@ -165,6 +154,7 @@ def small_vgg(stacked: bool = True, batch_norm: bool = True, num_classes: int = 
         batch_norm: Whether to normalize over the batch after all layers but the last.
         num_classes: The number of scores that come out.
 
+    >>> import torch
     >>> small_vgg()(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
