@@ -448,6 +448,10 @@ def _field(name: str, args: Any, kwargs: Any, inputs: list[Any], output: Tensor)
         padding = given.get("padding", 0)
         padding = named[padding] if isinstance(padding, str) else _last(padding)
         return _slide(widest.field, reach, _last(stride), padding)
+    if name == "pad":
+        given = dict(zip(("input", "pad", "mode"), args, strict=False)) | kwargs
+        zeros = given.get("mode", "constant") == "constant"
+        return _slide(widest.field, 0, stride=1, padding=given["pad"][0]) if zeros else None
     if width(output) == 1 < width(widest):
         return _slide(widest.field, width(widest) - 1, stride=1, padding=0)
     if width(output) != width(widest):

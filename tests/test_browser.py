@@ -13,8 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from conftest import PAGES, ROOT, SITE
+from conftest import PAGES, ROOT, SITE, violations
 from playwright.sync_api import Browser, Page, Response
 
 NAMES = [page.relative_to(SITE).as_posix() for page in PAGES]
@@ -136,8 +135,7 @@ def test_it_fits_and_all_can_read_it(
                   || e.getBoundingClientRect().right > innerWidth)
         .map(e => e.outerHTML.slice(0, 150))"""
     assert page.evaluate(too_wide) == []
-    results = Axe().run(page, context={"include": [".bd-article"]})
-    broken = [(v["id"], v["nodes"][0]["html"][:150]) for v in results.response["violations"]]
+    broken = violations(page, within=".bd-article")
     page.close()
     assert broken == []
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
+from conftest import violations
 from playwright.sync_api import Browser, Locator, Page, expect
 from test_explore_convolution import MOUNT
 from torch.nn.functional import conv2d
@@ -316,8 +316,7 @@ def test_all_can_read_it(browser: Browser, state: dict, width: int, theme: str) 
         figure.cell(grid, 0, 1).click()  # nothing jumps: the press lands where it was aimed
         focused = "e => e.contains(document.activeElement)"
         assert figure.cell(grid, 0, 1).evaluate(focused), grid
-    violations = Axe().run(page).response["violations"]
-    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in violations] == []
+    assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     targets = """() => [...document.querySelectorAll('.d2 :is(input, button, select, td)')]
         .filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect())

@@ -19,7 +19,8 @@ from torch.optim.lr_scheduler import (
 )
 
 from d2lite.data import LabelledImages
-from d2lite.schedules import cosine, lr_range_test, one_cycle, step_decay, warmup
+from d2lite.schedules import cosine, lr_range_test, one_cycle, step_decay, triangular, warmup
+from d2lite.train import fit
 
 LR = 0.3
 property_test = settings(max_examples=50, deadline=None)
@@ -119,12 +120,44 @@ def test_warmup_rises_without_a_jump_to_where_the_other_begins(total, steps):
     assert rise == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("schedule", [step_decay(3), cosine(9), one_cycle(9), warmup(cosine(9), 3)])
+@property_test
+@given(st.integers(2, 60), st.floats(0, 1))
+def test_triangular_equals_torch(total, pct_start):
+    """Two of PyTorch's lines, one after the other: from 1/peak to 1, from 1 to 1/fall."""
+    peak = max(1, round(pct_start * total))
+    fall = total - peak + 1
+
+    def scheduler(optimizer):
+        up = LinearLR(optimizer, start_factor=1 / peak, total_iters=peak - 1)
+        down = LinearLR(optimizer, start_factor=1, end_factor=1 / fall, total_iters=fall - 1)
+        return SequentialLR(optimizer, [up, down], milestones=[peak - 1]) if peak > 1 else down
+
+    assert rates(scheduler, total) == ours(triangular(total, pct_start), total)
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 7])
+def test_triangular_is_the_default_of_fit(epochs):
+    data = problem(20)
+    by_default, by_schedule = (
+        fit(classifier(), data, epochs=epochs, batch_size=7, device="cpu", schedule=schedule)
+        for schedule in (None, triangular(3 * epochs))
+    )
+    assert by_default.lr == pytest.approx(by_schedule.lr)
+    assert by_default.loss == pytest.approx(by_schedule.loss)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [step_decay(3), cosine(9), one_cycle(9), triangular(9), warmup(cosine(9), 3)],
+)
 def test_a_schedule_drives_torchs_scheduler(schedule):
     assert rates(lambda optimizer: LambdaLR(optimizer, schedule), 12) == ours(schedule, 12)
 
 
-@pytest.mark.parametrize("schedule, end", [(cosine(9, 0.1), 0.1), (one_cycle(9), 1 / 25e4)])
+@pytest.mark.parametrize(
+    "schedule, end",
+    [(cosine(9, 0.1), 0.1), (one_cycle(9), 1 / 25e4), (triangular(9), 0)],
+)
 def test_it_stays_at_the_end(schedule, end):
     assert [schedule(step) for step in (9, 10, 1000)] == pytest.approx([end] * 3)
 
@@ -262,6 +295,8 @@ def test_range_test_takes_another_optimizer():
         (lambda: one_cycle(9, anneal_strategy="cosine"), "anneal_strategy='cosine': must be"),
         (lambda: one_cycle(9, div_factor=0.5), "div_factor=0.5: must be ≥ 1"),
         (lambda: one_cycle(9, final_div_factor=0), "final_div_factor=0: must be ≥ 1"),
+        (lambda: triangular(0), "total_steps=0: must be ≥ 1"),
+        (lambda: triangular(9, pct_start=1.1), "pct_start=1.1: must be from 0 to 1"),
         (lambda: warmup(cosine(9), 0), "steps=0: must be ≥ 1"),
         (lambda: warmup(cosine(9), 3, start_factor=2), "start_factor=2: must be from 0 to 1"),
         (lambda: lr_range_test(Recorder(), problem(), lr_min=0), "lr_min=0: must be > 0"),

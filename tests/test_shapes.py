@@ -619,7 +619,8 @@ def networks(draw):
     layers = [draw(windows())]
     for _ in range(draw(st.integers(0, 2))):
         if draw(st.booleans()):
-            layers.append(draw(windows()))
+            pads = st.tuples(*[st.integers(0, 3)] * 4).map(nn.ZeroPad2d)
+            layers.append(draw(windows() | pads))
         else:
             sides = [draw(windows(stride=1, same=True) | st.just(nn.Identity())) for _ in "ab"]
             layers.append(Branches(*sides, cat=False))
@@ -694,7 +695,7 @@ def test_named_paddings():
     assert fields == {"0": (4, 1, 0.5), "1": (6, 1, 1.5)}
 
 
-@pytest.mark.parametrize("layer", [nn.Upsample(scale_factor=2), nn.ZeroPad2d(1)])
+@pytest.mark.parametrize("layer", [nn.Upsample(scale_factor=2), nn.CircularPad2d(1)])
 def test_fields_that_differ_are_refused(layer):
     with pytest.raises(ValueError, match=r"the units of 1 \(.*\) have no common receptive field"):
         receptive_field(nn.Sequential(nn.Conv2d(1, 1, 3), layer, nn.ReLU()), (1, 9, 9))
