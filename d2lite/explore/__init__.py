@@ -1,5 +1,6 @@
 """Explorers: interactive figures that live on a static page and in Jupyter alike."""
 
+from d2lite.explore.architecture import ArchitectureExplorer
 from d2lite.explore.backward import BackwardExplorer
 from d2lite.explore.channels import ChannelsExplorer
 from d2lite.explore.convolution import ConvolutionExplorer
@@ -8,6 +9,7 @@ from d2lite.explore.receptive_field import ReceptiveFieldExplorer
 from d2lite.explore.transposed import TransposedExplorer
 
 __all__ = [
+    "ArchitectureExplorer",
     "BackwardExplorer",
     "ChannelsExplorer",
     "ConvolutionExplorer",

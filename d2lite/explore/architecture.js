@@ -1,0 +1,215 @@
+// One or two published networks, drawn to scale: maps, and below each its parameters and its work.
+
+// ---- Arithmetic: no DOM, checked against d2lite.shapes --------------------------------------------
+
+const sum = (values) => values.reduce((a, b) => a + b, 0);
+
+/** All of a network's parameters and multiply-adds, and the share of each kind of layer. */
+export function totals({ layers, unused }) {
+  const of = (key, kind) => sum(layers.filter((l) => !kind || l.kind === kind).map((l) => l[key]));
+  return {
+    parameters: of("parameters"), unused, multiply_adds: of("multiply_adds"),
+    dense: of("parameters", "dense") / of("parameters"),
+    convolution: of("multiply_adds", "convolution") / of("multiply_adds"),
+    weighted: layers.filter((layer) => layer.parameters).length,
+  };
+}
+
+/** What the bars of networks drawn to one scale are measured with: the largest of each. */
+export function scales(networks) {
+  const largest = (value) => Math.max(...networks.map(value));
+  const most = (key) => largest(({ layers }) => Math.max(...layers.map((layer) => layer[key])));
+  return { pixels: largest(({ input }) => input[1]), parameters: most("parameters"),
+    multiply_adds: most("multiply_adds") };
+}
+
+const MAPS = 112, BARS = 56; // pixels on the screen, at full scale
+
+/**
+ * Where each map and its bars stand in a figure `width` pixels wide, the image first. Heights are
+ * to scale (`tall`: the map's height; `parameters` and `multiply_adds`: the bars'); widths grow with
+ * the root of the channels and fill the figure.
+ */
+export function layout({ input, layers }, scale, width) {
+  const shapes = [input, ...layers.map(({ shape }) => shape)];
+  const roots = shapes.map(([channels]) => Math.sqrt(channels)), unit = width / sum(roots);
+  let x = 0;
+  return shapes.map((shape, i) => {
+    const { parameters = 0, multiply_adds = 0 } = layers[i - 1] ?? {};
+    const place = { x, width: roots[i] * unit, tall: MAPS * (shape[1] ?? 1) / scale.pixels,
+      parameters: BARS * parameters / scale.parameters,
+      multiply_adds: BARS * multiply_adds / scale.multiply_adds };
+    x += place.width;
+    return place;
+  });
+}
+
+// ---- Words --------------------------------------------------------------------------------------
+
+const count = (n) => Math.round(n).toLocaleString("en");
+
+/** A number in three digits: 102,764,544 → 103 million. */
+export function rounded(n) {
+  const [power, name] = n >= 1e9 ? [1e9, " billion"] : n >= 1e6 ? [1e6, " million"] : [1, ""];
+  return power === 1 ? count(n) : Number((n / power).toPrecision(3)) + name;
+}
+
+function percent(share) {
+  const value = 100 * share;
+  if (value > 99.95 || value === 0) return `${Math.round(value)} %`;
+  return value < 0.1 ? "less than 0.1 %" : `${value.toFixed(value < 10 || value > 90 ? 1 : 0)} %`;
+}
+
+/** What a layer is, gives, costs and sees, in words. */
+export function reading(network, i) {
+  const { text, name, shape, parameters, multiply_adds, field } = network.layers[i];
+  const all = totals(network), side = network.input[1];
+  const size = shape.join(" × "), numbers = shape.reduce((a, b) => a * b, 1);
+  const gives = shape.length > 1 ? `${size} = ${count(numbers)} numbers` : `${count(numbers)} numbers`;
+  const owns = parameters ? `${count(parameters)} parameters, ${percent(parameters / all.parameters)}` +
+    ` of the network's` : "no parameters";
+  const works = multiply_adds ? `${rounded(multiply_adds)} multiply-adds, ` +
+    percent(multiply_adds / all.multiply_adds) : "no multiply-adds";
+  return `Layer ${i + 1} of ${network.layers.length}, ${name}: ${text}. It gives ${gives}. ` +
+    `It has ${owns}; ${works}. A unit's field is ${field} × ${field} pixels; the picture has ` +
+    `${side} × ${side}.`;
+}
+
+/** Where a network's parameters sit, and its work. */
+export function summary(network) {
+  const { parameters, unused, multiply_adds, dense, convolution, weighted } = totals(network);
+  const spare = unused ? `, and ${rounded(unused)} in heads that only training uses` : "";
+  return `${weighted} layers with weights. ${rounded(parameters)} parameters, ${percent(dense)} of ` +
+    `them in dense layers${spare}. ${rounded(multiply_adds)} multiply-adds, ` +
+    `${percent(convolution)} of them in convolutions.`;
+}
+
+// ---- Picture ------------------------------------------------------------------------------------
+
+const TONES = { input: "input", convolution: "output", pooling: "muted", dense: "kernel" };
+const ROWS = { parameters: MAPS + 22 + BARS, multiply_adds: MAPS + 2 * (22 + BARS) }; // the bars' feet
+const tone = (name) => `var(--d2-${name})`;
+
+/** Draw a network into `svg`, a path for each colour, for speed; return its places. */
+function draw(svg, network, scale, chosen, width) {
+  const places = layout(network, scale, width), { layers } = network, bottom = ROWS.multiply_adds;
+  const box = (x, y, w, tall) =>
+    `M${x.toFixed(2)} ${y.toFixed(2)}h${w.toFixed(2)}v${tall.toFixed(2)}h${(-w).toFixed(2)}z`;
+  const column = ({ x, width: w }, foot, tall) =>
+    box(x, foot - tall, w - (w > 6 ? 1 : 0.15 * w), tall); // with a gap to the next
+  const path = (d, name, opacity) => h("path", { d, fill: tone(name), "fill-opacity": opacity });
+  const text = (x, y, name, anchor, words) =>
+    h("text", { x, y, fill: tone(name), "text-anchor": anchor }, words);
+
+  let ground = ""; // every other block of several layers stands on it
+  for (let i = 0, odd = false; i < layers.length;) {
+    let end = i;
+    while (layers[end + 1]?.block === layers[i].block) end++;
+    const { x } = places[i + 1], last = places[end + 1];
+    if (end > i && (odd = !odd)) ground += box(x, 0, last.x + last.width - x, bottom);
+    i = end + 1;
+  }
+  const { x, width: w } = places[chosen + 1];
+  const marks = [path(ground, "panel"), path(box(x - 1, 0, w + 2, bottom + 2), "gradient", 0.3)];
+
+  const maps = { input: "", convolution: "", pooling: "", dense: "" };
+  places.forEach((place, i) => {
+    const tall = Math.max(place.tall, 2);
+    maps[i ? layers[i - 1].kind : "input"] += column(place, (MAPS + tall) / 2, tall);
+  });
+  for (const [kind, d] of Object.entries(maps)) marks.push(path(d, TONES[kind]));
+  for (const [key, foot] of Object.entries(ROWS)) {
+    const most = Math.max(...layers.map((layer) => layer[key]));
+    const { x, width: w } = places[1 + layers.findIndex((layer) => layer[key] === most)];
+    marks.push(
+      path(places.filter((place) => place[key]).map((place) =>
+        column(place, foot, Math.max(place[key], 0.5))).join(""), "kernel"),
+      h("path", { d: `M0 ${foot}h${width}`, stroke: tone("line") }),
+      text(0, foot - BARS - 6, "muted", "start", key.replace("_", "-")),
+      text(Math.min(Math.max(x + w / 2, 130), width - 40), foot - BARS - 6, "ink", "middle",
+        rounded(most)));
+  }
+  svg.setAttribute("viewBox", `0 0 ${width} ${bottom + 4}`);
+  svg.setAttribute("height", bottom + 4);
+  svg.replaceChildren(...marks);
+  return places;
+}
+
+// ---- Controls -----------------------------------------------------------------------------------
+
+function render({ model: shared, el }) {
+  const model = hold(shared), networks = model.get("networks"), names = Object.keys(networks);
+  const same = Object.fromEntries(names.map((name) => [name, name]));
+  let frame = 0;
+  const later = () => { frame ||= requestAnimationFrame(show); };
+
+  /** One network: its picture, a slider over its layers, and what the chosen one is. */
+  function panel(trait, chosen, title) {
+    let places = [], hovered = null;
+    const network = () => networks[model.get(trait)];
+    function point({ clientX, type, buttons }) {
+      const x = clientX - svg.getBoundingClientRect().left;
+      hovered = Math.max(places.findLastIndex((place) => place.x <= x) - 1, 0);
+      if (buttons || type === "pointerdown") set(model, chosen, hovered);
+      if (type === "pointerleave") hovered = null;
+      later();
+    }
+    const svg = h("svg", { role: "img", onpointermove: point, onpointerdown: point,
+      onpointerleave: point, onclick: () => input.focus({ preventScroll: true }) });
+    const input = h("input", { type: "range", min: 0, "aria-label": `Layer of the ${title} network`,
+      oninput: () => set(model, chosen, Number(input.value)) });
+    const head = h("p", { class: "d2-name" }), words = readout();
+    const element = h("div", { class: "d2-network" }, head, svg, input, words);
+    const draws = (scale, width) => {
+      const last = network().layers.length - 1, at = Math.min(hovered ?? model.get(chosen), last);
+      Object.assign(input, { max: last, value: at, ariaValueText: network().layers[at].name });
+      head.replaceChildren(h("b", {}, model.get(trait)), ` ${summary(network())}`);
+      svg.setAttribute("aria-label", `${model.get(trait)}, layer by layer from left to right: ` +
+        "above, the maps to scale; below, bars of each layer's parameters and multiply-adds.");
+      places = draw(svg, network(), scale, at, width);
+      words.textContent = reading(network(), at);
+    };
+    return { element, draws, network };
+  }
+
+  const choose = (trait, chosen) => ({ write: (name) => {
+    const last = name ? networks[name].layers.length - 1 : 0;
+    model.set(chosen, Math.min(model.get(chosen), last));
+    return name;
+  } });
+  const first = panel("network", "layer", "first"), second = panel("other", "other_layer", "second");
+  const scale = h("input", { type: "checkbox",
+    onchange: () => set(model, "same_scale", scale.checked) });
+  const scaled = h("label", { class: "d2-check" }, scale, "same scale for both");
+  const keys = Object.entries({ input: "picture", convolution: "convolution", pooling: "pooling",
+    dense: "dense layer" }).map(([kind, text]) => h("span", { class: "d2-key",
+      style: `--tone: ${tone(TONES[kind])}` }, text));
+  const root = figure(model, "d2-architecture",
+    h("div", { class: "d2-controls" },
+      menu(model, "network", { label: "Network", options: same, ...choose("network", "layer") }),
+      menu(model, "other", { label: "Beside it", options: { "": "none", ...same },
+        ...choose("other", "other_layer") }), scaled),
+    h("p", { class: "d2-keys" }, ...keys), first.element, second.element);
+
+  /** Show the state; called at most once a frame, however many traits have changed. */
+  function show() {
+    cancelAnimationFrame(frame);
+    frame = 0;
+    const panels = model.get("other") ? [first, second] : [first];
+    second.element.hidden = scaled.hidden = panels.length === 1;
+    scale.checked = model.get("same_scale");
+    const shared = scales(panels.map(({ network }) => network()));
+    const width = Math.max(first.element.getBoundingClientRect().width, 240);
+    for (const { draws, network } of panels)
+      draws(scale.checked ? shared : scales([network()]), width);
+  }
+  for (const name of ["network", "other", "layer", "other_layer", "same_scale"])
+    model.on(`change:${name}`, later);
+  const resized = new ResizeObserver(later);
+  resized.observe(root);
+  el.append(root);
+  show();
+  return () => { model.release(); resized.disconnect(); cancelAnimationFrame(frame); };
+}
+
+export default { render };
