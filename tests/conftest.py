@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,12 @@ def show(browser: "Browser", tmp_path: Path) -> Iterator[Callable[..., "Page"]]:
     pages = []
 
     def show(explorer: Any, views: int = 1, width: int = 1280, theme: str = "light") -> "Page":
-        state = {"state": {"m": {"model_name": "AnyModel", "state": explorer.get_state()}}}
+        traits = explorer.get_state()
+        saved = [
+            {"path": [name], "encoding": "base64", "data": b64encode(traits.pop(name)).decode()}
+            for name in [name for name, value in traits.items() if isinstance(value, bytes)]
+        ]
+        state = {"state": {"m": {"model_name": "AnyModel", "state": traits, "buffers": saved}}}
         document = f"""<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">
             <meta name="viewport" content="width=device-width"><title>Explorer</title>
             <style>body {{ max-width: 750px; margin: 10px auto; padding: 0 8px;
@@ -118,6 +124,9 @@ def handlers(page: "Page") -> list[int]:
         """async () => {
         const state = JSON.parse(document.querySelector("[type$='widget-state+json']").textContent);
         const { _esm, ...traits } = state.state.m.state, heard = [];
+        for (const { path, data } of state.state.m.buffers)
+          traits[path[0]] =
+            new DataView(Uint8Array.from(atob(data), (c) => c.charCodeAt(0)).buffer);
         const model = { get: (name) => traits[name], set() {}, save_changes() {},
           on: (...pair) => heard.push(pair),
           off: (event, f) => heard.splice(heard.findIndex(([e, g]) => e === event && g === f), 1) };

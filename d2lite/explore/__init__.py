@@ -4,6 +4,7 @@ from d2lite.explore.architecture import ArchitectureExplorer
 from d2lite.explore.backward import BackwardExplorer
 from d2lite.explore.channels import ChannelsExplorer
 from d2lite.explore.convolution import ConvolutionExplorer
+from d2lite.explore.lenet import LeNetExplorer
 from d2lite.explore.output_size import OutputSizeExplorer
 from d2lite.explore.receptive_field import ReceptiveFieldExplorer
 from d2lite.explore.transposed import TransposedExplorer
@@ -13,6 +14,7 @@ __all__ = [
     "BackwardExplorer",
     "ChannelsExplorer",
     "ConvolutionExplorer",
+    "LeNetExplorer",
     "OutputSizeExplorer",
     "ReceptiveFieldExplorer",
     "TransposedExplorer",
