@@ -6,6 +6,7 @@ rate by. So PyTorch can use it: ``torch.optim.lr_scheduler.LambdaLR(optimizer, c
 
 import copy
 import math
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -95,6 +96,27 @@ def one_cycle(
     return schedule
 
 
+def triangular(total_steps: int, pct_start: float = 0.2) -> Schedule:
+    """Rise to 1 over a share of the steps, then fall to 0, both in a line: what ``fit`` does.
+
+    Neither the first step nor the last is at 0; after the last it stays there.
+
+    Raises:
+        ValueError: If ``total_steps`` is not ≥ 1, or ``pct_start`` not from 0 to 1.
+
+    From Smith, "Cyclical learning rates for training neural networks", 2017, of which it is one
+    cycle.
+
+    >>> [round(triangular(8, pct_start=0.25)(step), 2) for step in range(9)]
+    [0.5, 1.0, 0.86, 0.71, 0.57, 0.43, 0.29, 0.14, 0.0]
+    """
+    _check(total_steps >= 1, f"total_steps={total_steps}: must be ≥ 1")
+    _check(0 <= pct_start <= 1, f"pct_start={pct_start}: must be from 0 to 1")
+    peak = max(1, round(pct_start * total_steps))
+    fall = total_steps - peak + 1
+    return lambda step: max(0.0, min((step + 1) / peak, (total_steps - step) / fall))
+
+
 def warmup(schedule: Schedule, steps: int, start_factor: float = 1 / 3) -> Schedule:
     """Rise in a line for ``steps`` steps, as ``LinearLR``; then follow another schedule.
 
@@ -173,13 +195,15 @@ def lr_range_test(
     model, train = copy.deepcopy(model).to(device).train(), train.to(device)
     descent = optimizer(model.parameters(), lr=lr_min)
     lrs = [lr_min * (lr_max / lr_min) ** (step / (steps - 1)) for step in range(steps)]
+    silent = "TQDM_DISABLE" in os.environ  # which tqdm's bar for notebooks does not look up
+    progress = tqdm(lrs, disable=silent)
     measured: list[tuple[float, float]] = []
     average = lowest = math.inf
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         try:
-            for lr, batch in zip(tqdm(lrs), _batches(len(train), batch_size), strict=False):
+            for lr, batch in zip(progress, _batches(len(train), batch_size), strict=False):
                 loss = cross_entropy(model(train.images[batch]), train.labels[batch])
                 if not loss.isfinite():
                     break

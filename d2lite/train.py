@@ -13,7 +13,6 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -22,6 +21,7 @@ from torch.nn.functional import cross_entropy, pad
 from tqdm.auto import tqdm
 
 from d2lite.data import LabelledImages
+from d2lite.schedules import Schedule, triangular
 
 #: The share of the steps over which the learning rate rises.
 WARM_UP = 0.2
@@ -76,7 +76,7 @@ def fit(
     label_smoothing: float = 0.0,
     flip: bool = False,
     shift: int = 0,
-    schedule: Callable[[int], float] | None = None,
+    schedule: Schedule | None = None,
     bfloat16: bool = False,
     seed: int = 0,
     device: torch.device | str | None = None,
@@ -102,9 +102,9 @@ def fit(
         flip: Whether to mirror each image left to right with probability ½ whenever it is drawn.
         shift: Most pixels by which to move each image, up or down and left or right, whenever it is
             drawn; zeros come in.
-        schedule: Factor of the learning rate at each step, from 0, as in ``d2lite.schedules``. It
-            rises to 1 over the first fifth of all steps, then falls to 0, both in a straight line,
-            unless given.
+        schedule: Factor of the learning rate at each step, from 0, as in ``d2lite.schedules``:
+            ``triangular``, which rises over the first fifth of all steps and then falls, unless
+            given.
         bfloat16: Whether to compute scores with 8 bits of precision. On a processor or GPU made for
             it training takes up to a third less time, on others longer. The weights stay float32.
         seed: Of the order, the flips and shifts, and what the model draws, as in dropout. Not of
@@ -148,6 +148,7 @@ def fit(
     all_labels = train.labels.to(device)
     velocities = [torch.zeros_like(parameter) for parameter in parameters]
     batches = math.ceil(len(train) / batch_size)
+    schedule = schedule or triangular(epochs * batches, WARM_UP)
     history = History()
     start = time.perf_counter()
 
@@ -177,7 +178,7 @@ def fit(
                         extra = cross_entropy(other, labels, label_smoothing=label_smoothing)
                         loss = loss + AUXILIARY * extra
                     loss.backward()
-                    step_lr = lr * _factor(schedule, epoch * batches + batch, epochs * batches)
+                    step_lr = lr * _factor(schedule, epoch * batches + batch)
                     _step(parameters, velocities, step_lr, momentum, weight_decay)
                     losses.append(loss.detach())
                     correct += (scores.argmax(1) == labels).sum()
@@ -249,15 +250,11 @@ def _move(images: Tensor, most: int) -> Tensor:
     return moved.permute(0, 3, 1, 2)  # channels last in memory
 
 
-def _factor(schedule: Callable[[int], float] | None, step: int, steps: int) -> float:
-    """Ask the schedule; without one, rise in a straight line to 1, then fall to almost 0."""
-    if schedule is not None:
-        factor = schedule(step)
-        if not 0 <= factor < math.inf:
-            raise ValueError(f"schedule: gives {factor} at step {step}, must be ≥ 0 and finite")
-        return factor
-    peak = max(1, round(WARM_UP * steps))
-    return min((step + 1) / peak, (steps - step) / (steps - peak + 1))
+def _factor(schedule: Schedule, step: int) -> float:
+    factor = schedule(step)
+    if not 0 <= factor < math.inf:
+        raise ValueError(f"schedule: gives {factor} at step {step}, must be ≥ 0 and finite")
+    return factor
 
 
 @torch.no_grad()

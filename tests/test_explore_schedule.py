@@ -189,14 +189,14 @@ def test_the_noise_is_normal_and_seeded(javascript: Callable) -> None:
         ("schedules", [], ValueError, "schedules: none, must be one or more of constant, step"),
         ("schedules", ["cosin"], ValueError, "schedules: 'cosin', must be one or more of"),
         ("schedules", "cosine", TypeError, "schedules='cosine': must be a list of names"),
-        ("total_steps", 9, ValueError, "total_steps=9: must be between 10 and 2000"),
+        ("total_steps", 9, ValueError, "total_steps=9: must be between 10 and 1000"),
         ("total_steps", 20.0, TypeError, "total_steps=20.0: must be an integer"),
         ("lr", 0, ValueError, "lr=0: must be between 0.0001 and 10"),
         ("lr", "0.1", TypeError, "lr='0.1': must be a number"),
         ("lr", float("nan"), ValueError, "lr=nan: must be between"),
         ("warmup", 0.6, ValueError, "warmup=0.6: must be between 0 and 0.5"),
         ("start_factor", 2, ValueError, "start_factor=2: must be between 0 and 1"),
-        ("step_size", 0, ValueError, "step_size=0: must be between 1 and 2000"),
+        ("step_size", 0, ValueError, "step_size=0: must be between 1 and 1000"),
         ("gamma", 0, ValueError, "gamma=0: must be between 0.01 and 1"),
         ("end_factor", -1, ValueError, "end_factor=-1: must be between 0 and 1"),
         ("noise", True, TypeError, "noise=True: must be a number"),
@@ -345,32 +345,37 @@ def test_a_view_that_is_gone_hears_nothing(show: Callable) -> None:
 
 
 def test_a_move_of_the_slider_takes_a_frame(show: Callable) -> None:
-    """All schedules at the most steps: median processor time of a change, drawn and measured."""
-    page = show(ScheduleExplorer(schedules=NAMES, total_steps=2000, step_size=500, warmup=0.1))
-    milliseconds = page.evaluate(
+    """All schedules at the most steps: processor time of a move, computed, drawn and laid out."""
+    page = show(ScheduleExplorer(schedules=NAMES, total_steps=1000, step_size=500, warmup=0.1))
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return next(m["value"] for m in metrics if m["name"] == "TaskDuration")
+
+    before = spent()
+    page.evaluate(
         """() => {
-        const times = [], input = document.querySelectorAll(".d2-sliders input")[1], svg =
+        const input = document.querySelectorAll(".d2-sliders input")[1], svg =
           document.querySelector("svg[role=img]"), ask = window.requestAnimationFrame;
         let draw;
         window.requestAnimationFrame = (f) => { draw = f; return 1; };
         for (let i = 0; i < 60; i++) {
-          const start = performance.now();
           input.value = -2 + i * 0.05;
           input.dispatchEvent(new Event("input"));
           draw();
           svg.getBoundingClientRect();
-          times.push(performance.now() - start);
         }
         window.requestAnimationFrame = ask;
-        return times.sort((a, b) => a - b)[30];
         }"""
     )
-    assert milliseconds < 16
+    assert (spent() - before) / 60 < 0.016
 
 
 EXAMPLES = [
     {},
-    {"schedules": NAMES, "total_steps": 2000, "warmup": 0.2, "step": 1500, "log_scale": True},
+    {"schedules": NAMES, "total_steps": 1000, "warmup": 0.2, "step": 700, "log_scale": True},
     {"schedules": ["cosine"], "lr": 3.0, "step": 200},
 ]
 

@@ -128,9 +128,12 @@ def test_triangular_equals_torch(total, pct_start):
     fall = total - peak + 1
 
     def scheduler(optimizer):
-        up = LinearLR(optimizer, start_factor=1 / peak, total_iters=peak - 1)
-        down = LinearLR(optimizer, start_factor=1, end_factor=1 / fall, total_iters=fall - 1)
-        return SequentialLR(optimizer, [up, down], milestones=[peak - 1]) if peak > 1 else down
+        lines = []
+        if peak > 1:
+            lines.append(LinearLR(optimizer, start_factor=1 / peak, total_iters=peak - 1))
+        if fall > 1:
+            lines.append(LinearLR(optimizer, 1, end_factor=1 / fall, total_iters=fall - 1))
+        return SequentialLR(optimizer, lines, [peak - 1][: len(lines) - 1])
 
     assert rates(scheduler, total) == ours(triangular(total, pct_start), total)
 
@@ -268,6 +271,16 @@ def test_range_test_shows_each_image_once_in_an_epoch_in_even_batches():
 def test_range_test_keeps_what_it_measured_when_interrupted():
     lrs, losses = lr_range_test(Recorder(KeyboardInterrupt(), at=4), problem(), steps=10)
     assert len(lrs) == len(losses) == 3
+
+
+def test_range_test_shows_no_bar_where_tqdm_is_switched_off(monkeypatch, capsys):
+    for switched_off in (False, True):
+        if switched_off:
+            monkeypatch.setenv("TQDM_DISABLE", "1")
+        else:
+            monkeypatch.delenv("TQDM_DISABLE", raising=False)
+        lr_range_test(classifier(), problem(), steps=2)
+        assert (capsys.readouterr().err == "") == switched_off
 
 
 def test_range_test_does_not_hide_errors():

@@ -70,7 +70,8 @@ def main() -> None:
         first = next(cell for cell in notebook.cells if cell.cell_type == "code")
         if first.source != set_up_cell():
             first.source = set_up_cell()
-            notebook.metadata["d2lite"]["code_sha256"] = code_sha256(notebook)
+            if "d2lite" in notebook.metadata:  # executed before
+                notebook.metadata["d2lite"]["code_sha256"] = code_sha256(notebook)
             nbformat.write(notebook, path)
     print(f"All links lead to {repository}, branch {branch}.")
 

@@ -1,21 +1,29 @@
 """Explorers: interactive figures that live on a static page and in Jupyter alike."""
 
+from d2lite.explore.activation import ActivationExplorer
 from d2lite.explore.architecture import ArchitectureExplorer
 from d2lite.explore.backward import BackwardExplorer
 from d2lite.explore.channels import ChannelsExplorer
 from d2lite.explore.convolution import ConvolutionExplorer
 from d2lite.explore.lenet import LeNetExplorer
+from d2lite.explore.normalization import NormalizationExplorer
+from d2lite.explore.optimizer import OptimizerExplorer
 from d2lite.explore.output_size import OutputSizeExplorer
 from d2lite.explore.receptive_field import ReceptiveFieldExplorer
+from d2lite.explore.schedule import ScheduleExplorer
 from d2lite.explore.transposed import TransposedExplorer
 
 __all__ = [
+    "ActivationExplorer",
     "ArchitectureExplorer",
     "BackwardExplorer",
     "ChannelsExplorer",
     "ConvolutionExplorer",
     "LeNetExplorer",
+    "NormalizationExplorer",
+    "OptimizerExplorer",
     "OutputSizeExplorer",
     "ReceptiveFieldExplorer",
+    "ScheduleExplorer",
     "TransposedExplorer",
 ]

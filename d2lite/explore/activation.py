@@ -1,0 +1,200 @@
+"""The activation explorer: a function and its slope, and what many layers of it do to a signal."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import traitlets
+from torch import Tensor
+from torch.nn.functional import gelu
+
+from d2lite import activations
+from d2lite.explore.explorer import Checked, Explorer, one_of, whole
+
+BATCH = 16  # inputs that the network sees
+LARGEST = 80  # units a layer; smaller networks are cut out of the largest
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": torch.clone,
+    "sigmoid": activations.sigmoid,
+    "tanh": activations.tanh,
+    "relu": activations.relu,
+    "leaky_relu": activations.leaky_relu,
+    "gelu": partial(gelu, approximate="tanh"),
+}
+
+
+class Passage(NamedTuple):
+    """What becomes of a signal on its way through the layers; entry 0 is the input's."""
+
+    signal: list[float]  # standard deviation over all units and inputs
+    difference: list[float]  # the same over the inputs alone, root mean square of the units
+    gradient: list[float]  # standard deviation of ∂L/∂(activations)
+
+
+def _number(minimum: float, maximum: float) -> Callable[[str, Any], float]:
+    """Check that a value is a number between the two."""
+
+    def check(name: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name}={value!r}: must be a number")
+        if not minimum <= float(value) <= maximum:
+            raise ValueError(f"{name}={value}: must be between {minimum} and {maximum}")
+        return float(value)
+
+    return check
+
+
+def normals(seed: int, start: int, count: int) -> Tensor:
+    """Draw standard normal numbers, the same as in the figure: those from ``start`` on, both even.
+
+    Uniform ones by a hash of the place (Steele, Lea and Flood, "Fast splittable pseudorandom number
+    generators", 2014), from two of them two normal ones (Box and Muller, 1958).
+
+    >>> normals(seed=0, start=0, count=2)
+    tensor([0.0817, 1.0515], dtype=torch.float64)
+    """
+
+    def mix(z: Any) -> Any:
+        z = (z ^ (z >> 16)) * 0x85EBCA6B & 0xFFFFFFFF
+        z = (z ^ (z >> 13)) * 0xC2B2AE35 & 0xFFFFFFFF
+        return z ^ (z >> 16)
+
+    places = np.arange(start + 1, start + count + 1, dtype=np.uint64)
+    bits = mix((places * 0x9E3779B9 + mix(seed)) & 0xFFFFFFFF)
+    first, second = ((bits + 0.5) / 2**32).reshape(-1, 2).T
+    radius, angle = np.sqrt(-2 * np.log(first)), 2 * np.pi * second
+    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return torch.from_numpy(pairs.reshape(-1))
+
+
+class ActivationExplorer(Explorer):
+    """See an activation function, its derivative, and what a deep stack of it does to a signal.
+
+    One panel draws f and f′ and lets the reader move x. The other sends 16 random inputs through a
+    fully connected network without biases, and a random gradient back, and draws the standard
+    deviation of both at each layer. All of it can be read and set from Python too.
+
+    Args:
+        activation: ``"identity"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` or
+            ``"gelu"`` (its form with tanh).
+        negative_slope: That of leaky ReLU for x < 0, from 0 to 1.
+        x: Where the function is read, from −5 to 5.
+        initialization: ``"normal"`` takes ``sigma``, ``"xavier"`` 1 / √width, ``"he"`` √(2 / width)
+            as the standard deviation of the weights; He's rule makes up for a leaky ReLU's slope.
+        sigma: The standard deviation of ``"normal"`` weights, from 0.001 to 2.
+        depth: Layers, from 1 to 50.
+        width: Units a layer, from 4 to 80.
+        seed: Of the weights, the inputs and the gradient sent back.
+        first: The panel that comes first, ``"function"`` or ``"layers"``.
+        label: The figure's accessible name.
+
+    Raises:
+        ValueError: If a value is out of range.
+        TypeError: If a number is none, or there is no such argument.
+
+    >>> explorer = ActivationExplorer(activation="sigmoid", x=0)
+    >>> explorer.value, explorer.slope
+    (0.5, 0.25)
+    """
+
+    activation = Checked("sigmoid", one_of(*FUNCTIONS))
+    negative_slope = Checked(0.1, _number(0, 1))
+    x = Checked(2.0, _number(-5, 5))
+    initialization = Checked("xavier", one_of("normal", "xavier", "he"))
+    sigma = Checked(0.1, _number(0.001, 2))
+    depth = Checked(20, whole(1, 50))
+    width = Checked(64, whole(4, LARGEST))
+    seed = Checked(0, whole(0, 2**31 - 1))
+    first = Checked("function", one_of("function", "layers"))
+    label = traitlets.Unicode("Activation explorer").tag(sync=True)
+
+    @property
+    def function(self) -> Callable[[Tensor], Tensor]:
+        """The activation, of a tensor."""
+        if self.activation == "leaky_relu":
+            return partial(activations.leaky_relu, negative_slope=self.negative_slope)
+        return FUNCTIONS[self.activation]
+
+    @property
+    def value(self) -> float:
+        """f(x)."""
+        return self._read(torch.tensor(self.x, dtype=torch.float64))[0].item()
+
+    @property
+    def slope(self) -> float:
+        """f′(x)."""
+        return self._read(torch.tensor(self.x, dtype=torch.float64))[1].item()
+
+    @property
+    def std(self) -> float:
+        """The standard deviation of the weights."""
+        if self.initialization == "normal":
+            return self.sigma
+        slope = self.negative_slope if self.activation == "leaky_relu" else 0
+        gain = {"xavier": 1, "he": math.sqrt(2 / (1 + slope**2))}[self.initialization]
+        return gain / math.sqrt(self.width)
+
+    @property
+    def passage(self) -> Passage:
+        """What becomes of the signal and of the gradient, layer by layer, by autograd."""
+        n, start = self.width, 2 * LARGEST * BATCH
+        signal, sent = normals(self.seed, 0, start).reshape(2, LARGEST, BATCH)[:, :n]
+        signals = [signal.requires_grad_()]
+        for layer in range(self.depth):
+            weights = normals(self.seed, start + layer * LARGEST**2, LARGEST**2)
+            weights = weights.reshape(LARGEST, LARGEST)[:n, :n]
+            signals.append(self.function(self.std * weights @ signals[-1]))
+        gradients = torch.autograd.grad(signals[-1], signals, sent)
+        return Passage(
+            [h.std(correction=0).item() for h in signals],
+            [h.var(1, correction=0).mean().sqrt().item() for h in signals],
+            [gradient.std(correction=0).item() for gradient in gradients],
+        )
+
+    def _read(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return f and f′ at each x."""
+        leaf = x.clone().requires_grad_()
+        y = self.function(leaf)
+        return y.detach(), torch.autograd.grad(y.sum(), leaf)[0]
+
+    def picture(self) -> str:
+        """Draw f and f′, then the signal and the gradient on a logarithmic axis, as SVG."""
+
+        def line(xs: Any, ys: Any, tone: str, dashes: str = "0") -> str:
+            path = "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(xs, ys, strict=True))
+            return (
+                f'<path d="M{path}" fill="none" stroke="var(--d2-{tone})" stroke-width="2" '
+                f'stroke-dasharray="{dashes}"/>'
+            )
+
+        x = torch.linspace(-5, 5, 101, dtype=torch.float64)
+        values, slopes = self._read(x)
+        low, high = min(values.min().item(), 0), max(values.max().item(), 1)
+        across = 150 + 28 * x
+
+        def up(y: Tensor) -> Tensor:
+            return 200 - 190 * (y - low) / (high - low)
+
+        passage = self.passage
+        floor = min(v for curve in passage for v in curve if v > 0) / 10
+        decades = [[math.log10(max(v, floor)) for v in curve] for curve in passage]
+        bottom, top = min(-3, *map(min, decades)), max(3, *map(max, decades))
+        places = [340 + 350 * layer / self.depth for layer in range(self.depth + 1)]
+        tones = zip(("output", "muted", "gradient"), ("0", "2 4", "6 4"), decades, strict=True)
+        lines = "".join(
+            line(places, [200 - 190 * (d - bottom) / (top - bottom) for d in curve], tone, dashes)
+            for tone, dashes, curve in tones
+        )
+        zero = up(torch.tensor(0.0))
+        return (
+            '<svg viewBox="0 0 700 210" width="700">'
+            f'<path d="M10 {zero:.1f}H290M150 10V200M340 10V200H690" fill="none" '
+            'stroke="var(--d2-line)"/>'
+            f"{line(across, up(values), 'output')}{line(across, up(slopes), 'gradient', '6 4')}"
+            f"{lines}</svg>"
+        )
