@@ -12,7 +12,7 @@ from conftest import assert_legible_and_accessible, handlers, slide
 from playwright.sync_api import Page, expect
 from torch import Tensor
 
-from d2lite.explore import NormalizationExplorer, divisors
+from d2lite.explore.normalization import NormalizationExplorer, divisors
 from d2lite.norm import normalize
 
 METHODS = ["batch", "layer", "instance", "group"]
