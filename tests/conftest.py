@@ -4,8 +4,11 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,7 @@ os.environ["TQDM_DISABLE"] = "1"  # no progress bars in outputs; the notebooks' 
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "_build" / "html"
 PAGES = sorted(p for p in SITE.rglob("*.html") if "_static" not in p.parts)
+NAMES = [page.relative_to(SITE).as_posix() for page in PAGES]
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +78,26 @@ def browser() -> Iterator["Browser"]:
         )
         yield launched
         launched.close()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(SITE)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def visit(page: "Page", url: str) -> None:
+    """Open a page of the site, until all of its explorers are there."""
+    page.goto(url)
+    page.wait_for_load_state("networkidle")
+    page.wait_for_function("!document.querySelector('[data-widget-model]:not([data-widget])')")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ fails is left as it was.
 
 import argparse
 import base64
+import json
 import os
 import sys
 import time
@@ -53,20 +54,34 @@ def normalize(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = shrink(output.data["image/png"])
-    text = nbformat.writes(notebook)
     state = (widgets or {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+    keep_shown(state, json.dumps(notebook.cells))
+    text = nbformat.writes(notebook)
     for number, model_id in enumerate(state):  # in the order in which the models were made
         text = text.replace(model_id, f"{number:032x}")
     return nbformat.reads(text, as_version=4)
 
 
+def keep_shown(state: dict[str, dict], outputs: str) -> None:
+    """Drop the widgets that no output shows and no shown widget contains."""
+    kept: set[str] = set()
+    waiting = {model_id for model_id in state if model_id in outputs}
+    while waiting:
+        model_id = waiting.pop()
+        kept.add(model_id)
+        contents = json.dumps(state[model_id])
+        waiting |= {other for other in state if f"IPY_MODEL_{other}" in contents} - kept
+    for model_id in state.keys() - kept:
+        del state[model_id]
+
+
 def shrink(picture: str) -> str:
-    """Give a PNG a palette of 256 colours, each nearly as it was: a third of the bytes."""
+    """Give a PNG a palette of 128 colours, each nearly as it was: a quarter of the bytes."""
     image = Image.open(BytesIO(base64.b64decode(picture)))
     if image.mode == "P":
         return picture
     small = image.convert("RGB").quantize(
-        256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
     )
     file = BytesIO()
     small.save(file, "PNG", optimize=True)

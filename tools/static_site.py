@@ -54,16 +54,32 @@ def keep_used_icons(app: Sphinx, exception: Exception | None) -> None:
             font.unlink()
 
 
+def load_when_needed(app: Sphinx, exception: Exception | None) -> None:
+    """Load the search index where it is searched, and logos of a closed menu when it opens."""
+    tools = re.compile(
+        r'<script src="[^"]*\b(?:searchtools|language_data|searchindex)\.js"></script>\s*'
+    )
+    for page in Path(app.outdir).rglob("*.html"):
+        if page.name != "search.html":
+            text = tools.sub("", page.read_text(encoding="utf-8"))
+            text = re.sub(r'<img (alt="\w+ logo")', r'<img loading="lazy" \1', text)
+            page.write_text(text, encoding="utf-8")
+
+
 def drop_source_maps(app: Sphinx, exception: Exception | None) -> None:
     """Leave the theme's source maps out of what is deployed."""
     for source_map in Path(app.outdir).rglob("_static/**/*.map"):
         source_map.unlink()
 
 
-def drop_doubles(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
-    """Load each script once: extensions that register theirs late are listed twice by Sphinx."""
+def drop_unneeded(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
+    """Load each script once, and none of sphinx-design, which the book does not use.
+
+    Extensions that register their scripts late are listed twice by Sphinx.
+    """
     scripts = {(s.filename or "", str(s.attributes)): s for s in context["script_files"]}
-    context["script_files"] = list(scripts.values())
+    for kind, files in (("script_files", scripts.values()), ("css_files", context["css_files"])):
+        context[kind] = [file for file in files if "design" not in (file.filename or "")]
 
 
 def mend_citations(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
@@ -78,8 +94,9 @@ def setup(app: Sphinx) -> dict:
     app.config.html_static_path.append(str(explorers / "explorer.css"))  # for the still pictures
     app.add_css_file("explorer.css")
     app.connect("builder-inited", find_node)
-    app.connect("html-page-context", drop_doubles, priority=900)
+    app.connect("html-page-context", drop_unneeded, priority=900)
     app.connect("html-page-context", mend_citations)
     app.connect("build-finished", keep_used_icons)
     app.connect("build-finished", drop_source_maps)
+    app.connect("build-finished", load_when_needed)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
