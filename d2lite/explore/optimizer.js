@@ -4,6 +4,10 @@
 
 const STEPS = 200;
 const LIMIT = 1e3; // a weight beyond it, or one that is no number, has diverged
+// In the order in which they are shown: a saved page sorts the names of a trait's entries.
+const LANDSCAPES = ["ravine", "saddle", "Rosenbrock", "Beale", "noisy bowl"];
+const NAMES = ["SGD", "momentum", "Nesterov", "AdaGrad", "RMSProp", "Adam", "AdamW"];
+const racing = (optimizers) => NAMES.filter((name) => name in optimizers);
 
 const turn = (angle) => [Math.cos(angle / 180 * Math.PI), Math.sin(angle / 180 * Math.PI)];
 const BEALE = [[1, 1.5], [2, 2.25], [3, 2.625]];
@@ -164,7 +168,7 @@ export function reading(state, ways = waysOf(state)) {
   return lead ? `${when} ${lead}. ${places.join("; ")}.` : `${when} ${places[0]}.`;
 }
 
-const waysOf = (state) => Object.fromEntries(Object.keys(state.optimizers)
+const waysOf = (state) => Object.fromEntries(racing(state.optimizers)
   .map((name) => [name, race(state, name)]));
 
 // ---- Looks: a colour, a dash and a marker for each optimizer ------------------------------------
@@ -296,7 +300,7 @@ function render({ model: shared, el }) {
     change({ landscape: choose.value, start: [...start], noise, optimizers: Object.fromEntries(
       Object.entries(model.get("optimizers")).map(([name, own]) => [name, { ...own, lr: lr[name] }])) });
     for (const name of Object.keys(remembered)) delete remembered[name].lr;
-  } }, ...Object.keys(landscapes).map((name) => h("option", {}, name)));
+  } }, ...LANDSCAPES.map((name) => h("option", {}, name)));
   const scale = { min: 0, max: 3, step: 0.05, read: Math.log10,
     write: (x) => Number((10 ** x).toPrecision(2)) };
   const tell = (name) => (value) => set(model, name, value);
@@ -308,29 +312,30 @@ function render({ model: shared, el }) {
   const other = button("Other noise", () => set(model, "seed", (model.get("seed") + 1) % 2 ** 31));
 
   // Who races: a box to tick for each, and a row of sliders for those that do.
-  const boxes = Object.fromEntries(Object.keys(defaults).map((name) => [name, h("input", {
+  const boxes = Object.fromEntries(NAMES.map((name) => [name, h("input", {
     type: "checkbox", onchange() {
       const { [name]: own, ...rest } = model.get("optimizers");
       if (own) remembered[name] = own;
       const all = { ...rest, ...(own ? {} : { [name]: { lr: landscapes[model.get("landscape")].lr[name],
         ...defaults[name], ...remembered[name] } }) };
-      const traits = { optimizers: Object.fromEntries(Object.keys(defaults)
-        .filter((each) => each in all).map((each) => [each, all[each]])) };
+      const traits = { optimizers: all };
       if (!own) traits.selected = name;
       change(traits);
     } })]));
   const swatch = (name) => h("svg", { viewBox: "0 0 34 14", width: 34, height: 14, "aria-hidden": true },
     ...lines(name, [[1, 7], [33, 7]]), marker(name, 17, 7));
-  const field = h("fieldset", {}, h("legend", {}, "Who races"), ...Object.keys(defaults).map((name) =>
+  const field = h("fieldset", {}, h("legend", {}, "Who races"), ...NAMES.map((name) =>
     h("label", {}, boxes[name], swatch(name), name)));
   const rows = h("div", { class: "d2-rows" });
   let built = "", settingDials = [];
   function build(optimizers) {
-    if (built === Object.keys(optimizers).join()) return;
-    built = Object.keys(optimizers).join();
+    const names = racing(optimizers);
+    if (built === names.join()) return;
+    built = names.join();
     settingDials = [];
-    rows.replaceChildren(...Object.keys(optimizers).map((name) => {
-      const fields = ["lr", ...Object.keys(defaults[name])].map((setting) => {
+    rows.replaceChildren(...names.map((name) => {
+      const fields = Object.keys(SLIDERS).filter((setting) => setting in optimizers[name])
+        .map((setting) => {
         const [label, kind] = SLIDERS[setting];
         const limits = name === "Nesterov" && setting === "momentum" ? plain(0.99, 0.01, 0.01) : kind;
         const made = dial(label, limits, (value) => {
@@ -419,7 +424,7 @@ function render({ model: shared, el }) {
   const known = {};
   function raceAll(state) {
     const { step, selected, measure, optimizers, ...where } = state;
-    return Object.fromEntries(Object.keys(optimizers).map((name) => {
+    return Object.fromEntries(racing(optimizers).map((name) => {
       const key = JSON.stringify([where, optimizers[name]]);
       if (known[name]?.key !== key) known[name] = { key, way: race(state, name) };
       return [name, known[name].way];
@@ -454,7 +459,7 @@ function render({ model: shared, el }) {
   function show() {
     cancelAnimationFrame(waiting);
     waiting = 0;
-    const state = current(), { optimizers, step } = state, names = Object.keys(optimizers);
+    const state = current(), { optimizers, step } = state, names = racing(optimizers);
     const [wide, box] = [map, lossChart].map((svg) => // asked before anything changes, for speed
       svg.parentElement.getBoundingClientRect().width || 340);
     choose.value = state.landscape;
