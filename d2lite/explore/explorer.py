@@ -107,7 +107,11 @@ class Explorer(anywidget.AnyWidget):
         return data, metadata
 
     def __repr__(self) -> str:
-        synced = {name for name in self.trait_names(sync=True) if name[0] != "_"}
+        synced = {
+            name
+            for name, trait in self.traits(sync=True).items()
+            if name[0] != "_" and not trait.read_only
+        }
         classes = type(self).__mro__[: type(self).__mro__.index(Explorer)]
         own = [name for cls in classes for name in vars(cls) if name in synced - {"label"}]
         state = ", ".join(f"{name}={reprlib.repr(getattr(self, name))}" for name in own)
