@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from torch import Tensor
 from torch.nn import functional as F
 
-from d2lite.explore.activation import FUNCTIONS, LARGEST, ActivationExplorer, normals
+from d2lite.explore.activation import BLOCK, FUNCTIONS, LARGEST, ActivationExplorer, normals
 
 TORCH: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": torch.nn.Identity(),
@@ -112,7 +112,7 @@ def test_python_and_javascript_send_the_same_signal(javascript: Callable) -> Non
 @pytest.mark.parametrize("name", ["linear", "relu", "leaky_relu"])
 def test_the_rules_are_those_of_pytorch(name: str) -> None:
     activation = {"linear": "identity"}.get(name, name)
-    explorer = ActivationExplorer(activation=activation, negative_slope=SLOPE, width=80)
+    explorer = ActivationExplorer(activation=activation, negative_slope=SLOPE, width=64)
     torch.manual_seed(0)
     for initialization, fill in {
         "xavier": torch.nn.init.xavier_normal_,
@@ -121,7 +121,7 @@ def test_the_rules_are_those_of_pytorch(name: str) -> None:
         ),
     }.items():
         explorer.initialization = initialization
-        drawn = [fill(torch.empty(80, 80)).std().item() for _ in range(20)]
+        drawn = [fill(torch.empty(64, 64)).std().item() for _ in range(20)]
         assert sum(drawn) / 20 == pytest.approx(explorer.std, rel=0.01)
 
 
@@ -134,7 +134,7 @@ def test_the_random_numbers_are_normal_and_come_again(javascript: Callable) -> N
         # Moments 1 to 4 of a normal distribution, each within five standard errors.
         for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
             assert abs((values**power).mean() - moment) < 5 * (variance / n) ** 0.5
-        for lag in (1, 2, LARGEST):  # neighbours, in a row and from row to row
+        for lag in (1, 2, BLOCK):  # neighbours, in a row and from row to row
             assert abs((values[lag:] * values[:-lag]).mean()) < 5 / n**0.5
         inside = (values.abs() < 1).double().mean()
         assert abs(inside - 0.682689) < 5 * (0.6827 * 0.3173 / n) ** 0.5
@@ -183,7 +183,7 @@ def test_the_axis_holds_every_value(javascript: Callable) -> None:
         ("sigma", 0, ValueError, "sigma=0: must be between 0.001 and 2"),
         ("sigma", True, TypeError, "sigma=True: must be a number"),
         ("depth", 51, ValueError, "depth=51: must be between 1 and 50"),
-        ("width", 81, ValueError, "width=81: must be between 4 and 80"),
+        ("width", 65, ValueError, "width=65: must be between 4 and 64"),
         ("seed", 1.5, TypeError, "seed=1.5: must be an integer"),
         ("slope", 1, TypeError, "slope: no such argument"),
     ],
@@ -268,7 +268,7 @@ def test_it_says_what_the_layers_do(show: Callable) -> None:
     menu(page, "Initialisation").select_option("normal, your σ")
     slide(page, "Std of the weights", 0.5)
     slide(page, "Layers", 1)
-    slide(page, "Units a layer", 80)
+    slide(page, "Units a layer", 64)
     expect(status).to_contain_text("Weights of standard deviation 0.5. Through 1 layer the signal")
 
 
@@ -305,10 +305,10 @@ def test_a_view_that_is_gone_hears_nothing(show: Callable) -> None:
 
 
 @pytest.mark.parametrize("trait", ["x", "sigma", "depth", "width"])
-@pytest.mark.parametrize("width", [64, 80])
+@pytest.mark.parametrize("width", [48, 64])
 def test_a_move_of_a_slider_takes_a_frame(show: Callable, trait: str, width: int) -> None:
     """The main thread's processor time for one move: computed, drawn, laid out."""
-    settings = {"initialization": "normal", "depth": 20 if width == 64 else 49, "width": width}
+    settings = {"initialization": "normal", "depth": 20 if width == 48 else 49, "width": width}
     page = show(ActivationExplorer(activation="tanh", **settings))
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})

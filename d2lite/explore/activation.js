@@ -4,7 +4,8 @@
 // ---- Arithmetic: no DOM, checked against PyTorch ------------------------------------------------
 
 const BATCH = 16; // inputs that the network sees
-const LARGEST = 80; // units a layer; smaller networks are cut out of the largest
+const LARGEST = 64; // units a layer: what is computed and drawn within a frame
+const BLOCK = 80; // weights are drawn for as many units; a network's are cut out of them
 
 /** f and its derivative. At a corner the derivative is that of the left side, as in PyTorch. */
 function functionOf(activation, slope) {
@@ -144,7 +145,7 @@ export function measured({ signals, gradients }, width, activation) {
 /** The network's random numbers, kept as long as the seed stays: tables for every layer so far. */
 const drawn = { seed: null, layers: [] };
 function draws(seed, depth) {
-  const start = 2 * LARGEST * BATCH, square = LARGEST ** 2;
+  const start = 2 * BLOCK * BATCH, square = BLOCK ** 2;
   if (drawn.seed !== seed) Object.assign(drawn, { seed, layers: [],
     input: normals(seed, 0, start / 2), sent: normals(seed, start / 2, start / 2) });
   for (let l = drawn.layers.length; l < depth; l++)

@@ -16,7 +16,8 @@ from d2lite import activations
 from d2lite.explore.explorer import Checked, Explorer, one_of, whole
 
 BATCH = 16  # inputs that the network sees
-LARGEST = 80  # units a layer; smaller networks are cut out of the largest
+LARGEST = 64  # units a layer: what a page computes and draws within a frame
+BLOCK = 80  # weights are drawn for as many units; a network's are cut out of them
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": torch.clone,
@@ -88,7 +89,7 @@ class ActivationExplorer(Explorer):
             as the standard deviation of the weights; He's rule makes up for a leaky ReLU's slope.
         sigma: The standard deviation of ``"normal"`` weights, from 0.001 to 2.
         depth: Layers, from 1 to 50.
-        width: Units a layer, from 4 to 80.
+        width: Units a layer, from 4 to 64.
         seed: Of the weights, the inputs and the gradient sent back.
         first: The panel that comes first, ``"function"`` or ``"layers"``.
         label: The figure's accessible name.
@@ -142,12 +143,12 @@ class ActivationExplorer(Explorer):
     @property
     def passage(self) -> Passage:
         """What becomes of the signal and of the gradient, layer by layer, by autograd."""
-        n, start = self.width, 2 * LARGEST * BATCH
-        signal, sent = normals(self.seed, 0, start).reshape(2, LARGEST, BATCH)[:, :n]
+        n, start = self.width, 2 * BLOCK * BATCH
+        signal, sent = normals(self.seed, 0, start).reshape(2, BLOCK, BATCH)[:, :n]
         signals = [signal.requires_grad_()]
         for layer in range(self.depth):
-            weights = normals(self.seed, start + layer * LARGEST**2, LARGEST**2)
-            weights = weights.reshape(LARGEST, LARGEST)[:n, :n]
+            weights = normals(self.seed, start + layer * BLOCK**2, BLOCK**2)
+            weights = weights.reshape(BLOCK, BLOCK)[:n, :n]
             signals.append(self.function(self.std * weights @ signals[-1]))
         gradients = torch.autograd.grad(signals[-1], signals, sent)
         return Passage(
