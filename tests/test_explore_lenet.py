@@ -225,8 +225,14 @@ def test_the_picture_has_a_bar_for_each_class(trained: LeNet) -> None:
 # ---- The figure in a browser ---------------------------------------------------------------------
 
 
+def settle(page: Page) -> None:
+    """Wait until what was changed is drawn."""
+    page.evaluate("() => new Promise((f) => requestAnimationFrame(() => requestAnimationFrame(f)))")
+
+
 def ink(page: Page) -> int:
     """How many pixels of the board are not paper."""
+    settle(page)
     return page.evaluate(
         """() => {
         const { data } = document.querySelector(".d2-board canvas").getContext("2d")
@@ -251,7 +257,7 @@ def test_a_picked_garment_is_recognised(page: Page, trained: LeNet) -> None:
 def test_drawing_erasing_and_clearing(page: Page) -> None:
     says = page.get_by_role("status").first
     page.get_by_role("button", name="Clear").click()
-    page.wait_for_function("document.querySelector('.d2-readout').textContent")
+    settle(page)
     blank = says.inner_text()
     box = page.locator(".d2-board canvas").bounding_box()
 
@@ -272,12 +278,12 @@ def test_drawing_erasing_and_clearing(page: Page) -> None:
     assert ink(page) == 0  # the eraser is wider than the brush
     page.get_by_role("button", name="Clear").click()
     expect(says).to_have_text(blank)
-    page.wait_for_timeout(50)
     assert ink(page) == 0
 
 
 def test_by_keyboard_alone(page: Page) -> None:
     page.get_by_role("button", name="Clear").press("Enter")
+    settle(page)
     page.get_by_role("application").focus()
     before = page.get_by_role("status").first.inner_text()
     page.keyboard.press("ArrowDown")  # the cursor appears
@@ -310,6 +316,7 @@ def test_a_press_chooses_a_unit(page: Page) -> None:
 def test_two_views_share_one_state(show: Callable, trained: LeNet) -> None:
     page = show(explore(trained), views=2)
     page.get_by_role("button", name="garment 3", exact=True).first.click()
+    settle(page)
     says = page.locator(".d2-bars .d2-readout")
     expect(says.nth(1)).to_have_text(says.nth(0).inner_text())
 
