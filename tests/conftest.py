@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 os.environ["TQDM_DISABLE"] = "1"  # no progress bars in outputs; the notebooks' kernels inherit it
 
@@ -142,6 +142,45 @@ def slide(page: "Page", name: str, value: int) -> None:
     page.get_by_role("slider", name=name).first.fill(str(value))
 
 
+def settle(page: "Page") -> None:
+    """Wait until what was changed is drawn."""
+    page.evaluate("() => new Promise((f) => requestAnimationFrame(() => requestAnimationFrame(f)))")
+
+
+def processor_clock(page: "Page") -> Callable[[], float]:
+    """A clock of the processor time of the page's main thread, in milliseconds.
+
+    Other processes do not count, though a busy machine's memory and caches do.
+    """
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def milliseconds() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return 1000 * next(m["value"] for m in metrics if m["name"] == "TaskDuration")
+
+    return milliseconds
+
+
+def drag(slider: "Locator", places: int) -> int:
+    """Move a slider, frame by frame, to so many places of its track or all; return the moves."""
+    return slider.evaluate(
+        """async (slider, places) => {
+        const start = slider.value, [min, max] = [+slider.min, +slider.max];
+        const pace = Math.max((max - min) / places, +slider.step || 1);
+        let moves = 0;
+        for (let value = min; value < max + 2 * pace; value += pace) {
+          slider.value = value <= max ? value : start;
+          slider.dispatchEvent(new Event("input", { bubbles: true }));
+          await new Promise(requestAnimationFrame);
+          moves += 1;
+        }
+        return moves;
+        }""",
+        places,
+    )
+
+
 def handlers(page: "Page") -> list[int]:
     """Mount the shown explorer once more: how many handlers it adds, and leaves when taken away."""
     return page.evaluate(
@@ -164,12 +203,16 @@ def handlers(page: "Page") -> list[int]:
     )
 
 
-def violations(page: "Page", within: str = "html") -> list[tuple[str, str]]:
-    """Each accessibility rule that the page breaks, and the first element that breaks it."""
+def violations(page: "Page", within: str = "html", but: str = "") -> list[tuple[str, str]]:
+    """Each accessibility rule that the page breaks, and the first element that breaks it.
+
+    Looks at the elements of the selector ``within``, and not at those of ``but``.
+    """
     from axe_playwright_python.sync_playwright import Axe
 
+    context = {"include": [within]} | ({"exclude": [but]} if but else {})
     # Without resultTypes, all that passed is written out too, which takes longer than the checks.
-    found = Axe().run(page, context={"include": [within]}, options={"resultTypes": ["violations"]})
+    found = Axe().run(page, context, options={"resultTypes": ["violations"]})
     return [(v["id"], v["nodes"][0]["html"][:150]) for v in found.response["violations"]]
 
 

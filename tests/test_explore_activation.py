@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from torch import Tensor
 from torch.nn import functional as F
 
-from d2lite.explore.activation import BLOCK, FUNCTIONS, LARGEST, ActivationExplorer, normals
+from d2lite.explore.activation import FUNCTIONS, LARGEST, ActivationExplorer
 
 TORCH: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": torch.nn.Identity(),
@@ -123,24 +123,6 @@ def test_the_rules_are_those_of_pytorch(name: str) -> None:
         explorer.initialization = initialization
         drawn = [fill(torch.empty(64, 64)).std().item() for _ in range(20)]
         assert sum(drawn) / 20 == pytest.approx(explorer.std, rel=0.01)
-
-
-def test_the_random_numbers_are_normal_and_come_again(javascript: Callable) -> None:
-    ranges = [(seed, start, 100_000) for seed in (0, 1, 2**31 - 1) for start in (0, 3200)]
-    found = [array(a) for a in javascript(ActivationExplorer, "normals", [list(r) for r in ranges])]
-    for values, place in zip(found, ranges, strict=True):
-        torch.testing.assert_close(values, normals(*place))
-        n = len(values)
-        # Moments 1 to 4 of a normal distribution, each within five standard errors.
-        for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
-            assert abs((values**power).mean() - moment) < 5 * (variance / n) ** 0.5
-        for lag in (1, 2, BLOCK):  # neighbours, in a row and from row to row
-            assert abs((values[lag:] * values[:-lag]).mean()) < 5 / n**0.5
-        inside = (values.abs() < 1).double().mean()
-        assert abs(inside - 0.682689) < 5 * (0.6827 * 0.3173 / n) ** 0.5
-    torch.testing.assert_close(found[0][3200:], found[1][:-3200])  # the place alone counts
-    for other in found[2::2]:
-        assert abs((found[0] * other).mean()) < 5 / len(other) ** 0.5  # seeds are unrelated
 
 
 def test_shares_of_saturated_and_dead(javascript: Callable) -> None:
@@ -302,42 +284,6 @@ def test_a_view_that_is_gone_hears_nothing(show: Callable) -> None:
     before, after = handlers(show(ActivationExplorer(), views=0))
     assert before > 8
     assert after == 0
-
-
-@pytest.mark.parametrize("trait", ["x", "sigma", "depth", "width"])
-@pytest.mark.parametrize("width", [48, 64])
-def test_a_move_of_a_slider_takes_a_frame(show: Callable, trait: str, width: int) -> None:
-    """The main thread's processor time for one move: computed, drawn, laid out."""
-    settings = {"initialization": "normal", "depth": 20 if width == 48 else 49, "width": width}
-    page = show(ActivationExplorer(activation="tanh", **settings))
-    session = page.context.new_cdp_session(page)
-    session.send("Performance.enable", {"timeDomain": "threadTicks"})
-    names = {"sigma": "Std", "depth": "Layers", "width": "Units"}
-    slider = page.get_by_label("x", exact=True)
-    if trait in names:
-        slider = page.get_by_role("slider", name=names[trait])
-
-    def seconds() -> float:
-        metrics = session.send("Performance.getMetrics")["metrics"]
-        return next(m["value"] for m in metrics if m["name"] == "TaskDuration")
-
-    def move(moves: int) -> float:
-        started = seconds()
-        slider.evaluate(
-            """async (input, moves) => {
-            const step = Number(input.step), from = Number(input.value);
-            for (let i = 0; i < moves; i++) {
-              input.value = from + step * (i % 2 ? 0 : -1);
-              input.dispatchEvent(new Event("input"));
-              await new Promise(requestAnimationFrame);
-            } }""",
-            moves,
-        )
-        return 1000 * (seconds() - started) / moves
-
-    move(20)  # the browser compiles what is called often
-    milliseconds = min(move(10) for _ in range(4))  # a busy machine only adds
-    assert milliseconds < 16
 
 
 EXAMPLES: list[dict] = [

@@ -193,30 +193,6 @@ def test_a_view_that_is_gone_hears_nothing(show: Callable) -> None:
     assert added > 5 and left == 0
 
 
-def test_a_move_of_the_slider_takes_a_frame(show: Callable) -> None:
-    """The two longest networks: median processor time of a change, drawn and measured."""
-    page = show(ArchitectureExplorer(network="DenseNet-121", other="GoogLeNet"))
-    milliseconds = page.evaluate(
-        """() => {
-        const times = [], input = document.querySelector(".d2-network input"), svg =
-          document.querySelector(".d2-network svg"), ask = window.requestAnimationFrame;
-        let draw = () => {};
-        window.requestAnimationFrame = (f) => { draw = f; return 1; };
-        for (let layer = 0; layer < 61; layer++) {
-          const start = performance.now();
-          input.value = layer;
-          input.dispatchEvent(new Event("input"));
-          draw();
-          svg.getBoundingClientRect();
-          times.push(performance.now() - start);
-        }
-        window.requestAnimationFrame = ask;
-        return times.sort((a, b) => a - b)[30];
-        }"""
-    )
-    assert milliseconds < 16
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(("network", "other"), [("LeNet-5", ""), ("DenseNet-121", "VGG-16")])
 def test_it_is_legible_and_accessible(show: Callable, network: str, other: str, theme: str) -> None:

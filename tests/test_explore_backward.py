@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from conftest import violations
+from conftest import settle, violations
 from playwright.sync_api import Browser, Locator, Page, expect
 from test_explore_convolution import MOUNT
 from torch.nn.functional import conv2d
@@ -165,10 +165,6 @@ class Figure:
     def readout(self) -> Locator:
         return self.page.locator(".d2-readout").first
 
-    def settle(self) -> None:
-        """Wait until what has changed is drawn."""
-        self.page.evaluate("() => new Promise(requestAnimationFrame)")
-
     def cell(self, grid: str, row: int, column: int) -> Locator:
         cells = self.page.get_by_role("grid", name=grid, exact=True)
         return cells.locator("tr").nth(row).locator("td").nth(column)
@@ -178,13 +174,13 @@ class Figure:
         cells.get_by_label(f"row {row}, column {column}", exact=True).fill(text)
 
     def numbers(self, grid: str) -> torch.Tensor:
-        self.settle()
+        settle(self.page)
         rows = self.page.get_by_role("grid", name=grid, exact=True).locator("tr").all()
         texts = [row.locator("td").all_text_contents() for row in rows]
         return torch.tensor([[float(text.replace("−", "-")) for text in row] for row in texts])
 
     def marked(self, grid: str) -> int:
-        self.settle()
+        settle(self.page)
         return self.page.get_by_role("grid", name=grid, exact=True).locator(".met").count()
 
 
@@ -324,32 +320,3 @@ def test_all_can_read_it(browser: Browser, state: dict, width: int, theme: str) 
     assert page.evaluate(targets) == 0
     assert figure.problems == []
     page.close()
-
-
-def test_it_answers_within_a_frame(browser: Browser) -> None:
-    """The main thread's processor time for one move of a slider, at the largest size."""
-    context = browser.new_context(viewport={"width": 800, "height": 1000})
-    page = context.new_page()
-    Figure(page, BackwardExplorer(padding=2))
-    session = context.new_cdp_session(page)
-    session.send("Performance.enable", {"timeDomain": "threadTicks"})
-
-    def seconds() -> float:
-        metrics = session.send("Performance.getMetrics")["metrics"]
-        return next(m["value"] for m in metrics if m["name"] == "TaskDuration")
-
-    def move(moves: int) -> float:
-        started = seconds()
-        page.evaluate(
-            """async (moves) => { for (let i = 0; i < moves; i++) {
-              model.set("padding", i % 3);
-              await new Promise(requestAnimationFrame);
-            } }""",
-            moves,
-        )
-        return 1000 * (seconds() - started) / moves
-
-    move(20)  # the browser compiles what is called often
-    milliseconds = min(move(12) for _ in range(4))  # a busy machine only adds
-    context.close()
-    assert milliseconds < 16

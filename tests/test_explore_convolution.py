@@ -614,28 +614,3 @@ def test_all_can_read_it(
     assert page.evaluate(targets) == 0
     assert figure.problems == []
     page.close()
-
-
-def test_it_answers_within_a_frame(browser: Browser, garment: torch.Tensor) -> None:
-    """The main thread's processor time for one move of the window, 28×28 with 5×5."""
-    context = browser.new_context(viewport={"width": 800, "height": 1000})
-    page = context.new_page()
-    figure = Figure(page, ConvolutionExplorer(input=garment, kernel=torch.ones(5, 5) / 25))
-    session = context.new_cdp_session(page)
-    session.send("Performance.enable", {"timeDomain": "threadTicks"})
-
-    def seconds() -> float:
-        metrics = session.send("Performance.getMetrics")["metrics"]
-        return next(m["value"] for m in metrics if m["name"] == "TaskDuration")
-
-    box = figure.window.bounding_box()
-    page.mouse.move(box["x"] + 20, box["y"] + 20)
-    page.mouse.down()
-    started, saved = seconds(), page.evaluate("saved")
-    for i in range(60):
-        page.mouse.move(box["x"] + 20 + 9 * (i % 20), box["y"] + 20 + 3 * i)
-    moves = page.evaluate("saved") - saved
-    milliseconds = 1000 * (seconds() - started) / moves
-    context.close()
-    assert moves > 50
-    assert milliseconds < 16

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from conftest import assert_legible_and_accessible, handlers
+from conftest import assert_legible_and_accessible, handlers, settle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Page, expect
@@ -225,11 +225,6 @@ def test_the_picture_has_a_bar_for_each_class(trained: LeNet) -> None:
 # ---- The figure in a browser ---------------------------------------------------------------------
 
 
-def settle(page: Page) -> None:
-    """Wait until what was changed is drawn."""
-    page.evaluate("() => new Promise((f) => requestAnimationFrame(() => requestAnimationFrame(f)))")
-
-
 def ink(page: Page) -> int:
     """How many pixels of the board are not paper."""
     settle(page)
@@ -324,30 +319,6 @@ def test_two_views_share_one_state(show: Callable, trained: LeNet) -> None:
 def test_a_view_that_is_gone_hears_nothing(show: Callable, trained: LeNet) -> None:
     added, left = handlers(show(explore(trained), views=0))
     assert added > 3 and left == 0
-
-
-def test_a_stroke_takes_a_frame(page: Page) -> None:
-    """Median processor time of a stroke: the whole network, and every map drawn."""
-    milliseconds = page.evaluate(
-        """() => {
-        const times = [], board = document.querySelector(".d2-board canvas");
-        const ask = window.requestAnimationFrame;
-        let draw = () => {};
-        window.requestAnimationFrame = (f) => { draw = f; return 1; };
-        board.focus();
-        for (let i = 0; i < 61; i++) {
-          const start = performance.now();
-          const key = i % 2 ? "ArrowRight" : "ArrowLeft";
-          board.dispatchEvent(new KeyboardEvent("keydown", { key, shiftKey: true, bubbles: true }));
-          draw();
-          board.getContext("2d").getImageData(0, 0, 1, 1);
-          times.push(performance.now() - start);
-        }
-        window.requestAnimationFrame = ask;
-        return times.sort((a, b) => a - b)[30];
-        }"""
-    )
-    assert milliseconds < 16
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import assert_legible_and_accessible, handlers, slide
+from conftest import assert_legible_and_accessible, handlers, settle, slide
 from playwright.sync_api import Page, expect
 from torch import Tensor
 
@@ -187,8 +187,8 @@ def test_a_change_of_shape_is_observed_in_all_that_it_changes() -> None:
         ({"groups": 3}, ValueError, "groups=3: must divide 4 channels: 1, 2, 4"),
         ({"weight": [1, 2]}, ValueError, "weight: 2 numbers, must be 4, one for each channel"),
         ({"bias": [True] * 4}, TypeError, r"bias\[0\]=True: must be a number"),
-        ({"running_var": [1, 1, 1, -1]}, ValueError, "running_var=.*: must be ≥ 0"),
-        ({"momentum": 1.5}, ValueError, "momentum=1.5: must be from 0 to 1"),
+        ({"running_var": [1, 1, 1, -1]}, ValueError, r"running_var\[3\]=-1: must be ≥ 0"),
+        ({"momentum": 1.5}, ValueError, "momentum=1.5: must be between 0 and 1"),
         ({"mode": "test"}, ValueError, "mode='test': must be 'train' or 'eval'"),
         ({"selected": [3, 0, 0]}, ValueError, r"selected=\[3, 0, 0\]: must be inside the values"),
         ({"selected": [0, 0]}, TypeError, r"selected=\[0, 0\]: must be \[image, channel, place\]"),
@@ -270,6 +270,7 @@ def test_numbers_are_typed_and_the_others_answer(show: Callable) -> None:
     page.keyboard.press("Escape")
     expect(status).to_contain_text("mean 1 and variance 1")
     page.get_by_role("radio", name="Layer").check()
+    settle(page)
     before = outputs.all_inner_texts()
     x(page, 1, 0, 1).fill("−1,5")
     expect(status).to_contain_text("The number −1.5 (image 1,")
@@ -385,27 +386,6 @@ def test_a_view_that_is_gone_hears_nothing(show: Callable) -> None:
     before, after = handlers(page)
     assert before > 8
     assert after == 0
-
-
-def test_a_change_is_drawn_in_the_next_frame(show: Callable) -> None:
-    page = show(NormalizationExplorer(values=torch.rand(4, 6, 4)))
-    drawn = page.evaluate(
-        """async () => {
-        const ask = requestAnimationFrame, drawn = [];
-        window.requestAnimationFrame = (draw) => ask((frame) => {
-          draw(frame);
-          drawn.push(document.querySelectorAll("[aria-label='input x'] input").length);
-        });
-        const input = document.querySelectorAll("input[type=range]")[1];
-        for (let channels = 1; channels < 7; channels++) {
-          input.value = channels;
-          input.dispatchEvent(new Event("input"));
-          await new Promise((resolve) => ask(resolve));
-        }
-        return drawn;
-        }"""
-    )
-    assert drawn[-6:] == [4 * 4 * channels for channels in range(1, 7)]
 
 
 EXAMPLES = [

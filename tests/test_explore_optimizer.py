@@ -13,13 +13,13 @@ from conftest import assert_legible_and_accessible, handlers
 from playwright.sync_api import Page, expect
 
 from d2lite import optim
+from d2lite.explore.explorer import normals
 from d2lite.explore.optimizer import (
     _DEFAULTS,
     _LANDSCAPES,
     LIMIT,
     STEPS,
     OptimizerExplorer,
-    _normal,
 )
 
 TRAITS = ["landscape", "condition", "angle", "noise", "seed", "start", "optimizers"]
@@ -99,18 +99,6 @@ def test_the_condition_number_is_the_ratio_of_the_curvatures() -> None:
     assert torch.linalg.eigvalsh(hessian).tolist() == pytest.approx([1, 37])
 
 
-def test_noise_is_normal_and_the_same_in_both_languages(javascript: Callable) -> None:
-    seeds = [0, 1, 7, 2**31 - 1]
-    drawn = javascript(OptimizerExplorer, "normal", [[seed, 1000] for seed in seeds])
-    for seed, pairs in zip(seeds, drawn, strict=True):
-        torch.testing.assert_close(
-            torch.tensor(pairs), torch.tensor(_normal(seed, 1000)), rtol=0, atol=1e-9
-        )
-    numbers = torch.tensor(drawn).reshape(-1, 2)
-    assert numbers.mean(0).abs().max() < 0.05
-    assert (torch.cov(numbers.T) - torch.eye(2)).abs().max() < 0.06
-
-
 def by_d2lite(explorer: OptimizerExplorer, name: str, starts: list) -> torch.Tensor:
     """The places of one optimizer from many starts at once: (1 + steps, starts, 2)."""
     settings = dict(explorer.optimizers[name])
@@ -122,7 +110,7 @@ def by_d2lite(explorer: OptimizerExplorer, name: str, starts: list) -> torch.Ten
         settings["betas"] = settings.pop("beta1"), settings.pop("beta2")
     w = torch.tensor(starts, dtype=torch.float64, requires_grad=True)
     optimizer, places = make([w], **settings), [w.detach().clone()]
-    for noise in torch.tensor(_normal(explorer.seed, STEPS), dtype=torch.float64):
+    for noise in torch.from_numpy(normals(explorer.seed, 0, 2 * STEPS).reshape(STEPS, 2)):
         optimizer.zero_grad()
         explorer.loss(w).sum().backward()
         w.grad += explorer.noise * noise
@@ -463,41 +451,6 @@ def test_two_views_share_one_state(show: Callable) -> None:
 def test_a_view_that_is_gone_hears_nothing(show: Callable) -> None:
     page = show(OptimizerExplorer(), views=0)
     assert handlers(page) == [12, 0]
-
-
-@pytest.mark.parametrize("slider", ["Condition number", "Adam: lr", "Step"])
-def test_a_move_of_a_slider_takes_a_frame(show: Callable, slider: str) -> None:
-    """All seven race: processor time of a change, computed, drawn and measured."""
-    page = show(OptimizerExplorer(optimizers=list(_DEFAULTS), step=200))
-    browser = page.context.new_cdp_session(page)
-    browser.send("Performance.enable", {"timeDomain": "threadTicks"})
-
-    def seconds() -> float:
-        metrics = browser.send("Performance.getMetrics")["metrics"]
-        return next(metric["value"] for metric in metrics if metric["name"] == "ThreadTime")
-
-    def move(times: int) -> float:
-        before = seconds()
-        page.get_by_role("slider", name=slider).first.evaluate(
-            """(input, times) => {
-            const ask = window.requestAnimationFrame;
-            let draw;
-            window.requestAnimationFrame = (f) => { draw = f; return 1; };
-            const [low, high] = [Number(input.min), Number(input.max)];
-            for (let i = 1; i <= times; i++) {
-              input.value = low + (high - low) * i / (times + 1);
-              input.dispatchEvent(new Event("input"));
-              draw();
-              document.querySelector(".d2-map svg").getBoundingClientRect();
-            }
-            window.requestAnimationFrame = ask;
-            }""",
-            times,
-        )
-        return (seconds() - before) / times
-
-    move(20)  # until the functions are compiled
-    assert move(40) < 0.016
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -4,11 +4,12 @@ import re
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
 from d2lite import explore
-from d2lite.explore.explorer import Explorer
+from d2lite.explore.explorer import Explorer, normals, number
 from d2lite.nets.lenet import LeNet
 
 EVALUATE = {name: getattr(explore, name) for name in explore.__all__}
@@ -63,3 +64,41 @@ def test_an_unknown_argument_is_refused(explorer: Callable[..., Explorer]) -> No
 def test_an_explorer_must_draw_itself() -> None:
     with pytest.raises(NotImplementedError, match="must draw its own picture"):
         Explorer().picture()
+
+
+def test_the_random_numbers_are_normal_and_come_again(javascript: Callable) -> None:
+    ranges = [(seed, start, 100_000) for seed in (0, 1, 2**31 - 1) for start in (0, 3200)]
+    drawn = javascript(explore.ActivationExplorer, "normals", [list(place) for place in ranges])
+    found = [np.array(list(numbers.values())) for numbers in drawn]  # a typed array as JSON has it
+    for values, place in zip(found, ranges, strict=True):
+        np.testing.assert_allclose(values, normals(*place), atol=1e-12)
+        n = len(values)
+        # Moments 1 to 4 of a normal distribution, each within five standard errors.
+        for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+            assert abs((values**power).mean() - moment) < 5 * (variance / n) ** 0.5
+        for lag in (1, 2, 80):  # neighbours, and numbers further apart
+            assert abs((values[lag:] * values[:-lag]).mean()) < 5 / n**0.5
+        inside = (abs(values) < 1).mean()
+        assert abs(inside - 0.682689) < 5 * (0.6827 * 0.3173 / n) ** 0.5
+    assert (found[0][3200:] == found[1][:-3200]).all()  # the place alone counts
+    for other in found[2::2]:
+        assert abs((found[0] * other).mean()) < 5 / len(other) ** 0.5  # seeds are unrelated
+
+
+@pytest.mark.parametrize(
+    ("limits", "value", "error", "message"),
+    [
+        ((0, 1), 2, ValueError, "x=2: must be between 0 and 1"),
+        ((0,), -1, ValueError, "x=-1: must be ≥ 0"),
+        ((), float("inf"), ValueError, "x=inf: must be finite"),
+        ((0, 1), float("nan"), ValueError, "x=nan: must be between 0 and 1"),
+        ((), True, TypeError, "x=True: must be a number"),
+        ((), "1", TypeError, "x='1': must be a number"),
+    ],
+)
+def test_what_is_no_number_in_the_limits(
+    limits: tuple, value: object, error: type, message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        number(*limits)("x", value)
+    assert number(*limits)("x", 1) == 1.0

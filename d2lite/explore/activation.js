@@ -43,26 +43,6 @@ export function deviationOf({ initialization, activation, negative_slope, sigma,
   return Math.sqrt((initialization === "he" ? 2 / (1 + slope ** 2) : 1) / width);
 }
 
-function mix(z) {
-  z = Math.imul(z ^ (z >>> 16), 0x85ebca6b);
-  z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35);
-  return (z ^ (z >>> 16)) >>> 0;
-}
-
-/** Standard normal numbers, those from `start` on: uniform ones by a hash of the place, from two of
- *  them two normal ones (Box and Muller). `start` and `count` are even. */
-export function normals(seed, start, count) {
-  const drawn = new Float64Array(count), from = mix(seed);
-  const uniform = (place) => (mix(Math.imul(place, 0x9e3779b9) + from) + 0.5) / 2 ** 32;
-  for (let i = 0; i < count; i += 2) {
-    const radius = Math.sqrt(-2 * Math.log(uniform(start + i + 1)));
-    const angle = 2 * Math.PI * uniform(start + i + 2);
-    drawn[i] = radius * Math.cos(angle);
-    drawn[i + 1] = radius * Math.sin(angle);
-  }
-  return drawn;
-}
-
 /** scale · W · x, or with the transpose of W, for the first `width` rows and columns of the square
  *  table `W`; x has a row for each unit, `batch` long. */
 function times(W, scale, width, x, batch, transposed) {
@@ -319,14 +299,11 @@ function render({ model: shared, el }) {
   const scene = h("div", { class: "d2-scene" }, ...Object.values(panels));
   const root = figure(model, "d2-activation", controls, scene);
 
-  let waiting = 0, before = "";
-  const later = () => { waiting ||= requestAnimationFrame(show); };
+  let before = "";
   const say = (line, text) => { if (line.textContent !== text) line.textContent = text; };
   const widthOf = (svg) => Math.max(svg.getBoundingClientRect().width, 200);
 
-  /** Show the state; called at most once a frame, however many traits have changed. */
   function show() {
-    waiting = 0;
     const state = current(), first = panels[model.get("first")];
     if (scene.firstChild !== first) scene.prepend(first);
     leak.hidden = state.activation !== "leaky_relu";
@@ -341,12 +318,7 @@ function render({ model: shared, el }) {
     drawLayers(chart, state, passed, widthOf(chart));
     say(through, readingThrough(state, passed));
   }
-  for (const name of [...TRAITS, "first"]) model.on(`change:${name}`, later);
-  const resized = new ResizeObserver(later);
-  resized.observe(root);
-  el.append(root);
-  show();
-  return () => { model.release(); resized.disconnect(); cancelAnimationFrame(waiting); };
+  return model.mount(el, root, [...TRAITS, "first"], show);
 }
 
 export default { render };

@@ -3,17 +3,15 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from numbers import Real
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import traitlets
 from torch import Tensor
 from torch.nn.functional import gelu
 
 from d2lite import activations
-from d2lite.explore.explorer import Checked, Explorer, one_of, whole
+from d2lite.explore.explorer import Checked, Explorer, normals, number, one_of, whole
 
 BATCH = 16  # inputs that the network sees
 LARGEST = 64  # units a layer: what a page computes and draws within a frame
@@ -35,42 +33,6 @@ class Passage(NamedTuple):
     signal: list[float]  # standard deviation over all units and inputs
     difference: list[float]  # the same over the inputs alone, root mean square of the units
     gradient: list[float]  # standard deviation of ∂L/∂(activations)
-
-
-def _number(minimum: float, maximum: float) -> Callable[[str, Any], float]:
-    """Check that a value is a number between the two."""
-
-    def check(name: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"{name}={value!r}: must be a number")
-        if not minimum <= float(value) <= maximum:
-            raise ValueError(f"{name}={value}: must be between {minimum} and {maximum}")
-        return float(value)
-
-    return check
-
-
-def normals(seed: int, start: int, count: int) -> Tensor:
-    """Draw standard normal numbers, the same as in the figure: those from ``start`` on, both even.
-
-    Uniform ones by a hash of the place (Steele, Lea and Flood, "Fast splittable pseudorandom number
-    generators", 2014), from two of them two normal ones (Box and Muller, 1958).
-
-    >>> normals(seed=0, start=0, count=2)
-    tensor([0.0817, 1.0515], dtype=torch.float64)
-    """
-
-    def mix(z: Any) -> Any:
-        z = (z ^ (z >> 16)) * 0x85EBCA6B & 0xFFFFFFFF
-        z = (z ^ (z >> 13)) * 0xC2B2AE35 & 0xFFFFFFFF
-        return z ^ (z >> 16)
-
-    places = np.arange(start + 1, start + count + 1, dtype=np.uint64)
-    bits = mix((places * 0x9E3779B9 + mix(seed)) & 0xFFFFFFFF)
-    first, second = ((bits + 0.5) / 2**32).reshape(-1, 2).T
-    radius, angle = np.sqrt(-2 * np.log(first)), 2 * np.pi * second
-    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    return torch.from_numpy(pairs.reshape(-1))
 
 
 class ActivationExplorer(Explorer):
@@ -104,10 +66,10 @@ class ActivationExplorer(Explorer):
     """
 
     activation = Checked("sigmoid", one_of(*FUNCTIONS))
-    negative_slope = Checked(0.1, _number(0, 1))
-    x = Checked(2.0, _number(-5, 5))
+    negative_slope = Checked(0.1, number(0, 1))
+    x = Checked(2.0, number(-5, 5))
     initialization = Checked("xavier", one_of("normal", "xavier", "he"))
-    sigma = Checked(0.1, _number(0.001, 2))
+    sigma = Checked(0.1, number(0.001, 2))
     depth = Checked(20, whole(1, 50))
     width = Checked(64, whole(4, LARGEST))
     seed = Checked(0, whole(0, 2**31 - 1))
@@ -144,11 +106,12 @@ class ActivationExplorer(Explorer):
     def passage(self) -> Passage:
         """What becomes of the signal and of the gradient, layer by layer, by autograd."""
         n, start = self.width, 2 * BLOCK * BATCH
-        signal, sent = normals(self.seed, 0, start).reshape(2, BLOCK, BATCH)[:, :n]
+        drawn = torch.from_numpy(normals(self.seed, 0, start))
+        signal, sent = drawn.reshape(2, BLOCK, BATCH)[:, :n]
         signals = [signal.requires_grad_()]
         for layer in range(self.depth):
-            weights = normals(self.seed, start + layer * BLOCK**2, BLOCK**2)
-            weights = weights.reshape(BLOCK, BLOCK)[:n, :n]
+            block = normals(self.seed, start + layer * BLOCK**2, BLOCK**2)
+            weights = torch.from_numpy(block.reshape(BLOCK, BLOCK)[:n, :n])
             signals.append(self.function(self.std * weights @ signals[-1]))
         gradients = torch.autograd.grad(signals[-1], signals, sent)
         return Passage(

@@ -140,8 +140,7 @@ function draw(svg, network, scale, chosen, width) {
 function render({ model: shared, el }) {
   const model = hold(shared), networks = model.get("networks"), names = Object.keys(networks);
   const same = Object.fromEntries(names.map((name) => [name, name]));
-  let frame = 0;
-  const later = () => { frame ||= requestAnimationFrame(show); };
+  const { later } = model;
 
   /** One network: its picture, a slider over its layers, and what the chosen one is. */
   function panel(trait, chosen, title) {
@@ -191,10 +190,7 @@ function render({ model: shared, el }) {
         ...choose("other", "other_layer") }), scaled),
     h("p", { class: "d2-keys" }, ...keys), first.element, second.element);
 
-  /** Show the state; called at most once a frame, however many traits have changed. */
   function show() {
-    cancelAnimationFrame(frame);
-    frame = 0;
     const panels = model.get("other") ? [first, second] : [first];
     second.element.hidden = scaled.hidden = panels.length === 1;
     scale.checked = model.get("same_scale");
@@ -203,13 +199,8 @@ function render({ model: shared, el }) {
     for (const { draws, network } of panels)
       draws(scale.checked ? shared : scales([network()]), width);
   }
-  for (const name of ["network", "other", "layer", "other_layer", "same_scale"])
-    model.on(`change:${name}`, later);
-  const resized = new ResizeObserver(later);
-  resized.observe(root);
-  el.append(root);
-  show();
-  return () => { model.release(); resized.disconnect(); cancelAnimationFrame(frame); };
+  const traits = ["network", "other", "layer", "other_layer", "same_scale"];
+  return model.mount(el, root, traits, show);
 }
 
 export default { render };

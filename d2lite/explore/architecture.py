@@ -8,7 +8,7 @@ import torch
 import traitlets
 from torch import nn
 
-from d2lite.explore.explorer import Checked, Explorer, one_of, whole
+from d2lite.explore.explorer import Checked, Explorer, flag, one_of, whole
 from d2lite.nets.alexnet import alexnet
 from d2lite.nets.densenet import densenet121
 from d2lite.nets.googlenet import googlenet
@@ -105,7 +105,7 @@ class ArchitectureExplorer(Explorer):
     other = Checked("", one_of("", *NETWORKS))
     layer = Checked(0, whole(0, 10**6))
     other_layer = Checked(0, whole(0, 10**6))
-    same_scale = traitlets.Bool(True).tag(sync=True)
+    same_scale = Checked(True, flag)
     label = traitlets.Unicode("Architecture explorer").tag(sync=True)
 
     @traitlets.default("networks")

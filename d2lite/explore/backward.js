@@ -97,9 +97,9 @@ function render({ model: shared, el }) {
     asked = null;
     model.set("row", row);
     set(model, "column", column);
-    refresh();
+    model.later();
   }
-  const ask = (kind) => (i, j) => { asked = { kind, place: [i, j] }; refresh(); };
+  const ask = (kind) => (i, j) => { asked = { kind, place: [i, j] }; model.later(); };
   const fill = (value) => set(model, "gradient", matrix(...shape, value));
 
   const controls = h("div", { class: "d2-controls" },
@@ -138,7 +138,7 @@ function render({ model: shared, el }) {
   });
   const words = readout();
   const room = h("div", { class: "d2-room" }, scene);
-  el.append(figure(model, "d2-backward", controls, room, buttons, words));
+  const root = figure(model, "d2-backward", controls, room, buttons, words);
 
   /** Make the grids whose shapes are new. */
   function build() {
@@ -198,11 +198,7 @@ function render({ model: shared, el }) {
     if (words.textContent !== text) words.textContent = text;
   }
 
-  let frame = null; // however many traits change, it is drawn once
-  const refresh = () => { frame ??= requestAnimationFrame(() => { frame = null; draw(); }); };
-  for (const name of NAMES) model.on(`change:${name}`, refresh);
-  draw();
-  return () => { model.release(); cancelAnimationFrame(frame); };
+  return model.mount(el, root, NAMES, draw);
 }
 
 export default { render };

@@ -230,8 +230,8 @@ function render({ model: shared, el }) {
     (row, column) => Number(model.get("table")[row][column] ^ (row === o && column === i))));
 
   // A pointer chooses an output as long as it is over it; a press, for good.
-  let frame = 0, hovered = null, places = [], grid = null, shape = "";
-  const later = () => { frame ||= requestAnimationFrame(show); };
+  let hovered = null, places = [], grid = null, shape = "";
+  const { later } = model;
   const choose = (o) => { hovered = null; set(model, "output", o); later(); };
   function hover(o, event) {
     if (event.type === "pointerdown" && o !== null) choose(o);
@@ -263,9 +263,7 @@ function render({ model: shared, el }) {
     h("div", { class: "d2-both" }, h("div", { class: "d2-net" }, svg, output), place),
     words, small, h("table", { class: "d2-costs" }, head, body));
 
-  /** Show the state; called at most once a frame, however many traits have changed. */
   function show() {
-    frame = 0;
     const state = current(), { in_channels, out_channels, layer } = state;
     const divisors = commonDivisors(out_channels, in_channels);
     const chosen = Math.min(hovered ?? state.output, out_channels - 1);
@@ -288,10 +286,7 @@ function render({ model: shared, el }) {
     small.textContent = hint(state);
     body.replaceChildren(...costs(state));
   }
-  for (const name of TRAITS) model.on(`change:${name}`, later);
-  el.append(root);
-  show();
-  return () => { model.release(); cancelAnimationFrame(frame); };
+  return model.mount(el, root, TRAITS, show);
 }
 
 export default { render };

@@ -192,7 +192,7 @@ function render({ model: shared, el }) {
       grids.output.reveal(at + 1);
       if (at >= output.flat().length - 1) pause();
     }, Math.max(40, Math.min(700, 20000 / count)));
-    refresh();
+    model.later();
   }
 
   function pause() {
@@ -200,7 +200,7 @@ function render({ model: shared, el }) {
     clearInterval(timer);
     timer = null;
     grids.output.reveal(Infinity);
-    refresh();
+    model.later();
   }
 
   function reset() {
@@ -274,14 +274,12 @@ function render({ model: shared, el }) {
   const explanation = h("div", { class: "d2-result" }, holder,
     h("div", {}, h("p", { class: "d2-sum" }, place, " ", sum), terms, formulas, words));
   const root = figure(model, "d2-convolution", menus, sliders, scene, buttons, explanation);
-  el.append(root);
 
   // ---- Drawing: build when a shape changes, fill when a number does, point when a place does ----
 
-  let grids, cards, taps, grey, cell, built, stale = true, frame = null, speech = null;
+  let grids, cards, taps, grey, cell, built, stale = true, speech = null;
 
   function draw() {
-    frame = null;
     if (stale) {
       stale = false;
       output = correlate(...settings());
@@ -293,8 +291,6 @@ function render({ model: shared, el }) {
     }
     point();
   }
-
-  function refresh() { frame ??= requestAnimationFrame(draw); }
 
   function build() {
     const [input, kernel, stride, padding, dilation] = settings();
@@ -436,17 +432,15 @@ function render({ model: shared, el }) {
     });
 
   for (const name of SETTINGS)
-    model.on(`change:${name}`, () => { stale = true; refresh(); });
-  for (const name of ["row", "column"]) model.on(`change:${name}`, refresh);
-  const watch = new ResizeObserver(() => { fit(); refresh(); });
+    model.on(`change:${name}`, () => { stale = true; });
+  const watch = new ResizeObserver(() => { fit(); model.later(); });
+  const release = model.mount(el, root, [...SETTINGS, "row", "column"], draw);
   watch.observe(scene);
-  draw();
 
   return () => {
-    model.release();
+    release();
     watch.disconnect();
     pause();
-    cancelAnimationFrame(frame);
     clearTimeout(speech);
   };
 }

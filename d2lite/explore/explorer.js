@@ -22,17 +22,37 @@ function set(model, name, value) {
 }
 
 /**
- * The model as one view sees it. `release()` takes away every handler that the view has added, here
- * or through `slider` and `menu`: render returns it as its clean-up.
+ * The model as one view sees it, and the view's frames. `mount` puts the view's `root` into `el` and
+ * draws it with `show`: at once, and again whenever one of the traits `names` changes, `root` changes
+ * its size or the view asks for it with `later()`, at most once a frame. `now()` does not wait for the
+ * frame. `release()`, which `mount` returns as render's clean-up, takes away all of this and every
+ * handler that the view has added, here or through `slider` and `menu`.
  */
 function hold(model) {
   const held = [];
+  let frame = 0, draw;
+  const now = () => { cancelAnimationFrame(frame); frame = 0; draw(); };
+  const later = () => { frame ||= requestAnimationFrame(now); };
+  const resized = new ResizeObserver(later);
+  const on = (event, handler) => { model.on(event, handler); held.push([event, handler]); };
+  const release = () => {
+    for (const [event, handler] of held.splice(0)) model.off(event, handler);
+    resized.disconnect();
+    cancelAnimationFrame(frame);
+  };
   return {
     get: (name) => model.get(name),
     set: (name, value) => model.set(name, value),
     save_changes: () => model.save_changes(),
-    on(event, handler) { model.on(event, handler); held.push([event, handler]); },
-    release() { for (const [event, handler] of held.splice(0)) model.off(event, handler); },
+    on, now, later, release,
+    mount(el, root, names, show) {
+      draw = show;
+      for (const name of names) on(`change:${name}`, later);
+      el.append(root);
+      now();
+      resized.observe(root);
+      return release;
+    },
   };
 }
 
@@ -90,6 +110,28 @@ function readout() {
 /** Does the reader ask for stillness? */
 function prefersStillness() {
   return matchMedia("(prefers-reduced-motion: reduce)").matches;
+}
+
+// ---- Random numbers ------------------------------------------------------------------------------
+
+function mix(z) {
+  z = Math.imul(z ^ (z >>> 16), 0x85ebca6b);
+  z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35);
+  return (z ^ (z >>> 16)) >>> 0;
+}
+
+/** Standard normal numbers, those from `start` on: uniform ones by a hash of the place, from two of
+ *  them two normal ones (Box and Muller). `start` and `count` are even. */
+export function normals(seed, start, count) {
+  const drawn = new Float64Array(count), from = mix(seed);
+  const uniform = (place) => (mix(Math.imul(place, 0x9e3779b9) + from) + 0.5) / 2 ** 32;
+  for (let i = 0; i < count; i += 2) {
+    const radius = Math.sqrt(-2 * Math.log(uniform(start + i + 1)));
+    const angle = 2 * Math.PI * uniform(start + i + 2);
+    drawn[i] = radius * Math.cos(angle);
+    drawn[i + 1] = radius * Math.sin(angle);
+  }
+  return drawn;
 }
 
 // ---- Grids: numbers in cells, and pixels --------------------------------------------------------

@@ -1,14 +1,16 @@
 """What all explorers share: one Python class, one ES module, one style sheet, one still picture."""
 
+import math
 import reprlib
 from collections.abc import Callable
 from html import escape
 from inspect import getfile
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import anywidget
+import numpy as np
 import traitlets
 
 HERE = Path(__file__).parent
@@ -46,6 +48,40 @@ def whole(minimum: int, maximum: int) -> Callable[[str, Any], int]:
     return check
 
 
+def number(minimum: float = -math.inf, maximum: float = math.inf) -> Callable[[str, Any], float]:
+    """Check that a value is a finite number, not less than the one and not more than the other.
+
+    >>> number(0, 1)("gamma", 2)
+    Traceback (most recent call last):
+    ValueError: gamma=2: must be between 0 and 1
+    """
+
+    def check(name: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name}={value!r}: must be a number")
+        given = float(value)
+        if not (math.isfinite(given) and minimum <= given <= maximum):
+            limits = f"between {minimum:g} and {maximum:g}"
+            if maximum == math.inf:
+                limits = "finite" if minimum == -math.inf else f"≥ {minimum:g}"
+            raise ValueError(f"{name}={value}: must be {limits}")
+        return given
+
+    return check
+
+
+def flag(name: str, value: Any) -> bool:
+    """Check that a value is True or False.
+
+    >>> flag("ceil_mode", 1)
+    Traceback (most recent call last):
+    TypeError: ceil_mode=1: must be True or False
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}={value!r}: must be True or False")
+    return value
+
+
 def one_of(*options: str) -> Callable[[str, Any], str]:
     """Check that a value is one of these.
 
@@ -60,6 +96,28 @@ def one_of(*options: str) -> Callable[[str, Any], str]:
         return value
 
     return check
+
+
+def normals(seed: int, start: int, count: int) -> np.ndarray:
+    """Draw standard normal numbers, the same as in the figures: those from ``start`` on, both even.
+
+    Uniform ones by a hash of the place (Steele, Lea and Flood, "Fast splittable pseudorandom number
+    generators", 2014), from two of them two normal ones (Box and Muller, 1958).
+
+    >>> normals(seed=0, start=0, count=2).round(4)
+    array([0.0817, 1.0515])
+    """
+
+    def mix(z: Any) -> Any:
+        z = (z ^ (z >> 16)) * 0x85EBCA6B & 0xFFFFFFFF
+        z = (z ^ (z >> 13)) * 0xC2B2AE35 & 0xFFFFFFFF
+        return z ^ (z >> 16)
+
+    places = np.arange(start + 1, start + count + 1, dtype=np.uint64)
+    bits = mix((places * 0x9E3779B9 + mix(seed)) & 0xFFFFFFFF)
+    first, second = ((bits + 0.5) / 2**32).reshape(-1, 2).T
+    radius, angle = np.sqrt(-2 * np.log(first)), 2 * np.pi * second
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)
 
 
 class Explorer(anywidget.AnyWidget):

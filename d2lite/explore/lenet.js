@@ -230,8 +230,8 @@ function render({ model: shared, el }) {
   const gallery = new Uint8Array(get("gallery").buffer, get("gallery").byteOffset,
     get("gallery").byteLength);
   const garment = (i) => [...gallery.subarray(784 * i, 784 * (i + 1))];
-  let frame = 0, maps, drawn = null, cursor = null, last = null, erasing = false;
-  const later = () => { frame ||= requestAnimationFrame(show); };
+  let maps, drawn = null, cursor = null, last = null, erasing = false;
+  const { later } = model;
 
   // The board: drag to draw; with the keyboard, arrows move a cursor and Space inks its place.
   const board = tiled(1, 28, 28, 1, 0, { tabindex: 0, role: "application",
@@ -359,17 +359,16 @@ function render({ model: shared, el }) {
     }
   }
 
-  /** Show the state; called at most once a frame, however many traits have changed. */
   function show() {
-    cancelAnimationFrame(frame);
-    frame = 0;
     const layer = get("layer"), at = Math.min(get("unit"), sizeOf(layer) - 1);
     const tones = { positive: colour(root, "output"), negative: colour(root, "kernel"),
       paper: colour(root, "paper") };
+    const garments = { ...tones, positive: colour(root, "input") };
+    if (!drawn) for (const { paint } of thumbs) paint(garments);
     if (drawn !== (drawn = get("image"))) {
       const image = Float32Array.from(drawn, (pixel) => pixel / 255);
       maps = forward(image, weights, get("activation"), get("pool"));
-      board.paint(image, { ...tones, positive: colour(root, "input") }, 1);
+      board.paint(image, garments, 1);
       for (const { view, name } of layers) view.paint(maps[name], tones);
       const shares = softmax(maps.output), best = shares.indexOf(Math.max(...shares));
       bars.forEach(({ bar, share, element }, i) => {
@@ -385,19 +384,11 @@ function render({ model: shared, el }) {
     showMarks(layer, found);
     why.textContent = explanation(layer, found, classes, get("activation"), get("pool"));
   }
-  function themed() {
-    const tones = { positive: colour(root, "input"), paper: colour(root, "paper") };
-    for (const { paint } of thumbs) paint(tones);
-    drawn = null; // all of it anew
-    show();
-  }
-  for (const name of ["image", "layer", "unit"]) model.on(`change:${name}`, later);
-  const theme = new MutationObserver(themed);
+  const theme = new MutationObserver(() => { drawn = null; model.now(); }); // all of it anew
   for (const element of [document.documentElement, document.body])
     theme.observe(element, { attributes: true });
-  el.append(root);
-  themed();
-  return () => { model.release(); theme.disconnect(); cancelAnimationFrame(frame); };
+  const release = model.mount(el, root, ["image", "layer", "unit"], show);
+  return () => { release(); theme.disconnect(); };
 }
 
 export default { render };

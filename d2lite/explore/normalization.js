@@ -212,8 +212,8 @@ function render({ model: shared, el }) {
   const reset = button("Reset all", () => change(initial));
 
   // A pointer chooses a number as long as it is over it; the focus, for good.
-  let waiting = 0, hovered = null, shape = "", grids = {};
-  const later = () => { waiting ||= requestAnimationFrame(show); };
+  let hovered = null, shape = "", grids = {};
+  const { later } = model;
   const choose = (place) => { hovered = null; set(model, "selected", place); later(); };
   function over(event) {
     const cell = event.type === "pointerleave" ? null : event.target.closest("td");
@@ -233,8 +233,8 @@ function render({ model: shared, el }) {
   const controls = h("div", { class: "d2-controls" }, size(0, "Images N", MOST.images),
     size(1, "Channels C", MOST.channels), size(2, "Places H·W", MOST.places), groupsField);
   const ofBatch = h("div", { class: "d2-controls d2-batch" }, modes.element, momentum, stepButton, restart);
-  el.append(figure(model, "d2-normalization", methods.element, controls, scene, words, small,
-    ofBatch, h("div", { class: "d2-controls" }, draw, reset)));
+  const root = figure(model, "d2-normalization", methods.element, controls, scene, words, small,
+    ofBatch, h("div", { class: "d2-controls" }, draw, reset));
 
   /** Make the tables anew, for another shape. */
   function build([N, C, P], vectors) {
@@ -269,9 +269,7 @@ function render({ model: shared, el }) {
     }
   }
 
-  /** Show the state; called at most once a frame, however many traits have changed. */
   function show() {
-    waiting = 0;
     const state = current(), { values, method } = state, [N, C, P] = shapeOf(values);
     const isBatch = method === "batch", found = normalize(state);
     const vectors = Object.keys(VECTORS).slice(0, isBatch ? 4 : 2);
@@ -315,9 +313,7 @@ function render({ model: shared, el }) {
     maths.innerHTML = formulas(state, place);
     small.textContent = hint(state);
   }
-  for (const trait of TRAITS) model.on(`change:${trait}`, later);
-  show();
-  return () => { model.release(); cancelAnimationFrame(waiting); };
+  return model.mount(el, root, TRAITS, show);
 }
 
 export default { render };

@@ -1,29 +1,20 @@
 """The normalization explorer: which numbers share a mean, and what that makes of them."""
 
 import math
-from collections.abc import Iterable
-from numbers import Real
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 import traitlets
 from torch import Tensor
 
-from d2lite.explore.explorer import Checked, Explorer, one_of, whole
+from d2lite.explore.explorer import Checked, Explorer, number, one_of, whole
 from d2lite.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 
 MOST = {"images": 4, "channels": 6, "places": 4}  # N, C and H·W
 
 Values = list[list[list[float]]]
 Norm = BatchNorm | LayerNorm | InstanceNorm | GroupNorm
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}={value!r}: must be a number")
-    if not math.isfinite(value):
-        raise ValueError(f"{name}={value}: must be finite")
-    return float(value)
 
 
 def _parts(name: str, value: Any, unit: str) -> list:
@@ -43,25 +34,17 @@ def _values(name: str, value: Any) -> Values:
     table = [[_parts(name, channel, "places") for channel in image] for image in images]
     if len({len(image) for image in table}) > 1 or len({len(c) for i in table for c in i}) > 1:
         raise ValueError(f"{name}: must have as many channels and places in every image")
-    return [[[_number(name, x) for x in channel] for channel in image] for image in table]
+    return [[[number()(name, x) for x in channel] for channel in image] for image in table]
 
 
-def _vector(name: str, value: Any) -> list[float]:
-    return [_number(f"{name}[{i}]", x) for i, x in enumerate(_parts(name, value, "channels"))]
+def _vector(minimum: float = -math.inf) -> Callable[[str, Any], list[float]]:
+    """Check that a value is a number for each channel, none less than the one."""
 
+    def check(name: str, value: Any) -> list[float]:
+        parts = _parts(name, value, "channels")
+        return [number(minimum)(f"{name}[{i}]", x) for i, x in enumerate(parts)]
 
-def _variances(name: str, value: Any) -> list[float]:
-    variances = _vector(name, value)
-    if min(variances) < 0:
-        raise ValueError(f"{name}={variances}: must be ≥ 0")
-    return variances
-
-
-def _share(name: str, value: Any) -> float:
-    share = _number(name, value)
-    if not 0 <= share <= 1:
-        raise ValueError(f"{name}={share}: must be from 0 to 1")
-    return share
+    return check
 
 
 def _place(name: str, value: Any) -> list[int]:
@@ -123,11 +106,11 @@ class NormalizationExplorer(Explorer):
     )
     method = Checked("batch", one_of("batch", "layer", "instance", "group"))
     groups = Checked(2, whole(1, MOST["channels"]))
-    weight = Checked([1.0] * 4, _vector)
-    bias = Checked([0.0] * 4, _vector)
-    running_mean = Checked([0.0] * 4, _vector)
-    running_var = Checked([1.0] * 4, _variances)
-    momentum = Checked(0.1, _share)
+    weight = Checked([1.0] * 4, _vector())
+    bias = Checked([0.0] * 4, _vector())
+    running_mean = Checked([0.0] * 4, _vector())
+    running_var = Checked([1.0] * 4, _vector(0))
+    momentum = Checked(0.1, number(0, 1))
     mode = Checked("train", one_of("train", "eval"))
     selected = Checked([0, 0, 0], _place)
     label = traitlets.Unicode("Normalization explorer").tag(sync=True)

@@ -41,21 +41,6 @@ export function gradientAt({ landscape, condition, angle }, [x, y]) {
   return [x, y];
 }
 
-/** Two standard normal numbers a step: mulberry32 makes uniform ones, Box and Muller normal ones. */
-export function normal(seed, steps) {
-  let state = seed;
-  const uniform = () => {
-    state = (state + 0x6D2B79F5) >>> 0;
-    let t = Math.imul(state ^ state >>> 15, state | 1);
-    t ^= t + Math.imul(t ^ t >>> 7, t | 61);
-    return ((t ^ t >>> 14) >>> 0) / 2 ** 32;
-  };
-  return Array.from({ length: steps }, () => {
-    const radius = Math.sqrt(-2 * Math.log(1 - uniform())), angle = 2 * Math.PI * uniform();
-    return [radius * Math.cos(angle), radius * Math.sin(angle)];
-  });
-}
-
 /** One weight's next value from its gradient; `memory` keeps from step to step, t counts from 1. */
 function update(name, settings, w, g, memory, t) {
   const { lr, momentum, alpha, beta1, beta2, weight_decay } = settings;
@@ -85,12 +70,12 @@ function update(name, settings, w, g, memory, t) {
  * `diverged`, which is null otherwise.
  */
 export function race(state, name, steps = STEPS) {
-  const settings = state.optimizers[name], noise = normal(state.seed, steps);
+  const settings = state.optimizers[name], noise = normals(state.seed, 0, 2 * steps);
   const memories = [0, 1].map(() => ({ m: 0, v: 0, s: 0 }));
   const way = { places: [[...state.start]], losses: [], gradients: [], diverged: null };
   for (let t = 1; t <= steps; t++) {
     const at = way.places.at(-1);
-    const g = gradientAt(state, at).map((slope, i) => slope + state.noise * noise[t - 1][i]);
+    const g = gradientAt(state, at).map((slope, i) => slope + state.noise * noise[2 * t - 2 + i]);
     const next = at.map((w, i) => update(name, settings, w, g[i], memories[i], t));
     way.gradients.push(g);
     if (!next.every((w) => Math.abs(w) <= LIMIT)) { way.diverged = t; break; }
@@ -386,7 +371,8 @@ function render({ model: shared, el }) {
   measure.querySelector("select").ariaLabel = "Measured as";
 
   // Time.
-  let timer = null, speech = null, waiting = 0;
+  let timer = null, speech = null;
+  const { later } = model;
   const shown = h("b", { "aria-hidden": true });
   const time = h("input", { type: "range", min: 0, max: STEPS, "aria-label": "Step",
     oninput() { pause(); set(model, "step", Number(time.value)); } });
@@ -455,10 +441,7 @@ function render({ model: shared, el }) {
       path(levels.flatMap(({ line }) => line), "", "d2-line"));
   }
 
-  /** Show the state; called at most once a frame, however many traits have changed. */
   function show() {
-    cancelAnimationFrame(waiting);
-    waiting = 0;
     const state = current(), { optimizers, step } = state, names = racing(optimizers);
     const [wide, box] = [map, lossChart].map((svg) => // asked before anything changes, for speed
       svg.parentElement.getBoundingClientRect().width || 340);
@@ -522,17 +505,9 @@ function render({ model: shared, el }) {
     clearTimeout(speech);
     speech = setTimeout(() => { if (!timer) words.textContent = reading(state, ways); }, 150);
   }
-  function later() { waiting ||= requestAnimationFrame(show); }
-
-  for (const name of TRAITS) model.on(`change:${name}`, later);
-  const resized = new ResizeObserver(later);
-  resized.observe(root);
-  el.append(root);
-  show();
+  const release = model.mount(el, root, TRAITS, show);
   return () => {
-    model.release();
-    resized.disconnect();
-    cancelAnimationFrame(waiting);
+    release();
     clearInterval(timer);
     clearTimeout(speech);
   };

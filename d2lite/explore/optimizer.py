@@ -1,9 +1,8 @@
 """The optimizer explorer: seven optimizers race on a landscape of two weights."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
-from numbers import Real
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from contourpy import contour_generator
 from torch import Tensor
 
 from d2lite import optim
-from d2lite.explore.explorer import Checked, Explorer, one_of, whole
+from d2lite.explore.explorer import Checked, Explorer, normals, number, one_of, whole
 
 STEPS = 200
 LIMIT = 1e3  # a weight beyond it, or one that is no number, has diverged
@@ -64,23 +63,9 @@ _TONES = dict(
 )
 
 
-def _number(minimum: float, maximum: float) -> Callable[[str, Any], float]:
-    """Check that a value is a number between the two."""
-
-    def check(name: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"{name}={value!r}: must be a number")
-        number = float(value)
-        if not minimum <= number <= maximum:
-            raise ValueError(f"{name}={value}: must be between {minimum:g} and {maximum:g}")
-        return number
-
-    return check
-
-
 def _noise(name: str, value: Any) -> float | None:
     """Check the deviation of the noise; None stands for the landscape's own."""
-    return None if value is None else _number(0, 100)(name, value)
+    return None if value is None else number(0, 100)(name, value)
 
 
 def _place(name: str, value: Any) -> list[float] | None:
@@ -89,7 +74,7 @@ def _place(name: str, value: Any) -> list[float] | None:
         return None
     if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
         raise TypeError(f"{name}={value!r}: must be two numbers, such as (-4, 2)")
-    numbers = [_number(-100, 100)(f"{name}[{i}]", number) for i, number in enumerate(value)]
+    numbers = [number(-100, 100)(f"{name}[{i}]", given) for i, given in enumerate(value)]
     if len(numbers) != 2:
         raise ValueError(f"{name}: {len(numbers)} numbers, must be two")
     return numbers
@@ -99,9 +84,9 @@ def _optimizers(name: str, value: Any) -> dict[str, Settings]:
     """Check names, or names with settings; a setting that is not given gets its default."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(f"{name}={value!r}: must be names, or a dict from names to settings")
-    given = dict(value) if isinstance(value, Mapping) else {each: {} for each in value}
+    raced = dict(value) if isinstance(value, Mapping) else {each: {} for each in value}
     chosen = {}
-    for each, settings in given.items():
+    for each, settings in raced.items():
         one_of(*_DEFAULTS)(name, each)
         if not isinstance(settings, Mapping):
             raise TypeError(f"{name}[{each!r}]={settings!r}: must be a dict of settings")
@@ -112,8 +97,8 @@ def _optimizers(name: str, value: Any) -> dict[str, Settings]:
                 f"must be of {', '.join(sorted(known))}"
             )
         chosen[each] = {
-            setting: _number(*_RANGES[setting])(f"{name}[{each!r}].{setting}", number)
-            for setting, number in {**_DEFAULTS[each], **settings}.items()
+            setting: number(*_RANGES[setting])(f"{name}[{each!r}].{setting}", given)
+            for setting, given in {**_DEFAULTS[each], **settings}.items()
         }
         if each == "Nesterov" and not chosen[each]["momentum"] > 0:
             raise ValueError(f"{name}['Nesterov'].momentum=0: must be > 0")
@@ -156,8 +141,8 @@ class OptimizerExplorer(Explorer):
     """
 
     landscape = Checked("ravine", one_of(*_LANDSCAPES))
-    condition = Checked(100.0, _number(1, 1000))
-    angle = Checked(0.0, _number(0, 90))
+    condition = Checked(100.0, number(1, 1000))
+    angle = Checked(0.0, number(0, 90))
     noise = Checked(None, _noise)
     seed = Checked(0, whole(0, 2**31 - 1))
     start = Checked(None, _place)
@@ -207,7 +192,7 @@ class OptimizerExplorer(Explorer):
     @property
     def paths(self) -> dict[str, Tensor]:
         """The places of each optimizer, by ``d2lite.optim``: (201, 2), fewer if it diverges."""
-        noise = self.noise * torch.tensor(_normal(self.seed, STEPS), dtype=torch.float64)
+        noise = self.noise * torch.from_numpy(normals(self.seed, 0, 2 * STEPS).reshape(STEPS, 2))
         return {name: self._path(name, settings, noise) for name, settings in
                 self.optimizers.items()}  # fmt: skip
 
@@ -257,25 +242,3 @@ class OptimizerExplorer(Explorer):
             seen = places[: self.step + 1]
             shapes.append(line(seen, look).replace("/>", f"><title>{escape(name)}</title></path>"))
         return f'<svg viewBox="0 0 {width} {height:g}" width="{width}">{"".join(shapes)}</svg>'
-
-
-def _normal(seed: int, steps: int) -> list[list[float]]:
-    """Draw two standard normal numbers a step, as the front end does: mulberry32, Box and Muller.
-
-    >>> [[round(number, 3) for number in pair] for pair in _normal(0, 2)]
-    [[0.787, 0.002], [0.431, 0.565]]
-    """
-    mask, state = 2**32 - 1, seed
-
-    def uniform() -> float:
-        nonlocal state
-        state = (state + 0x6D2B79F5) & mask
-        t = ((state ^ state >> 15) * (state | 1)) & mask
-        t ^= (t + (t ^ t >> 7) * (t | 61)) & mask
-        return (t ^ t >> 14) / 2**32
-
-    pairs = []
-    for _ in range(steps):
-        radius, angle = math.sqrt(-2 * math.log(1 - uniform())), 2 * math.pi * uniform()
-        pairs.append([radius * math.cos(angle), radius * math.sin(angle)])
-    return pairs

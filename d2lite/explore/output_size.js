@@ -289,8 +289,8 @@ function render({ model: shared, el }) {
     oninput: () => set(model, "position", Number(position.value)) });
 
   // A pointer over the picture chooses an output as long as it is there; a press, for good.
-  let frame = 0, hovered = null, centres = [];
-  const later = () => { frame ||= requestAnimationFrame(show); };
+  let hovered = null, centres = [];
+  const { later } = model;
   function point({ clientX, type, buttons }) {
     const far = (c) => Math.abs(c - clientX + svg.getBoundingClientRect().left);
     hovered = centres.reduce((best, c, o) => far(c) < far(centres[best]) ? o : best, 0);
@@ -308,9 +308,7 @@ function render({ model: shared, el }) {
     h("div", { class: "d2-sliders" }, ...sliders),
     legend, svg, position, words, h("div", { class: "d2-formula" }, maths, told));
 
-  /** Show the state; called at most once a frame, however many traits have changed. */
   function show() {
-    frame = 0;
     const state = current(), plan = layout(state), reason = refusal(state);
     const [left, right] = sides(state), last = Math.max(plan.starts.length - 1, 0);
     if (!reason && state.position > last) set(model, "position", last);
@@ -339,12 +337,7 @@ function render({ model: shared, el }) {
     maths.innerHTML = formula(state);
     told.textContent = reason ? "" : explanation(state, plan);
   }
-  for (const name of traits) model.on(`change:${name}`, later);
-  const resized = new ResizeObserver(later);
-  resized.observe(root);
-  el.append(root);
-  show();
-  return () => { model.release(); resized.disconnect(); cancelAnimationFrame(frame); };
+  return model.mount(el, root, traits, show);
 }
 
 export default { render };

@@ -5,7 +5,7 @@ from typing import Any
 
 import traitlets
 
-from d2lite.explore.explorer import Checked, Explorer, one_of, whole
+from d2lite.explore.explorer import Checked, Explorer, flag, one_of, whole
 from d2lite.shapes import conv_output_size, conv_transpose_output_size, pool_output_size
 
 LARGEST = 512  # cells; the sliders stop earlier, unless a larger number is given
@@ -14,13 +14,6 @@ LARGEST = 512  # cells; the sliders stop earlier, unless a larger number is give
 def _padding(name: str, value: Any) -> int | str:
     """Check that a padding is "same" or an integer."""
     return value if value == "same" else whole(0, LARGEST)(name, value)
-
-
-def _flag(name: str, value: Any) -> bool:
-    """Check that a value is True or False."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{name}={value!r}: must be True or False")
-    return value
 
 
 class OutputSizeExplorer(Explorer):
@@ -57,7 +50,7 @@ class OutputSizeExplorer(Explorer):
     padding = Checked(0, _padding)
     dilation = Checked(1, whole(1, LARGEST))
     output_padding = Checked(0, whole(0, LARGEST))
-    ceil_mode = Checked(False, _flag)
+    ceil_mode = Checked(False, flag)
     operation = Checked("convolution", one_of("convolution", "pooling", "transposed convolution"))
     position = Checked(0, whole(0, 10**6))
     label = traitlets.Unicode("Output-size explorer").tag(sync=True)

@@ -211,15 +211,15 @@ function render({ model: shared, el }) {
     const { layers } = current();
     if (layers.length >= MOST) return;
     change({ layers: [...layers, { ...layers.at(-1) }] });
-    show();
+    model.now();
     lines.at(-1).inputs.kernel_size.focus();
   });
   const unit = h("input", { type: "range", min: 0, "aria-label": "Unit of the last layer",
     oninput: () => set(model, "unit", Number(unit.value)) });
 
   // A pointer over the picture chooses a unit as long as it is there; a press, for good.
-  let frame = 0, hovered = null, centres = [], lines = [];
-  const later = () => { frame ||= requestAnimationFrame(show); };
+  let hovered = null, centres = [], lines = [];
+  const { later } = model;
   function point({ clientX, type, buttons }) {
     if (!centres.length) return;
     const far = (c) => Math.abs(c - clientX + svg.getBoundingClientRect().left);
@@ -262,7 +262,7 @@ function render({ model: shared, el }) {
       const { layers } = current();
       if (layers.length === 1) return;
       change({ layers: layers.filter((_, j) => j !== i) });
-      show();
+      model.now();
       lines[Math.min(i, lines.length - 1)].remove.focus();
     }, { "aria-label": `remove ${name}` });
     const results = ["field", "jump", "start"].map((kind) => h("td", { class: `d2-${kind}` }));
@@ -271,10 +271,7 @@ function render({ model: shared, el }) {
     return { element, inputs, results, remove };
   }
 
-  /** Show the state; called at most once a frame, however many traits have changed. */
   function show() {
-    cancelAnimationFrame(frame);
-    frame = 0;
     const state = current(), { layers } = state, rows = fieldsOf(state.size, layers);
     const fits = rows.length > layers.length, refused = layers.some(refusal);
     const last = fits ? rows.at(-1).units - 1 : 0;
@@ -305,12 +302,7 @@ function render({ model: shared, el }) {
     words.textContent = reading(now);
     price.textContent = cost(layers);
   }
-  for (const name of ["layers", "size", "unit"]) model.on(`change:${name}`, later);
-  const resized = new ResizeObserver(later);
-  resized.observe(root);
-  el.append(root);
-  show();
-  return () => { model.release(); resized.disconnect(); cancelAnimationFrame(frame); };
+  return model.mount(el, root, ["layers", "size", "unit"], show);
 }
 
 export default { render };

@@ -38,19 +38,6 @@ export function distances(rates, lr) {
   return rates.map((rate, step) => (sum += rate) / (step + 1) / lr);
 }
 
-/** Numbers drawn from the standard normal distribution, the same for the same seed. */
-export function normals(count, seed) {
-  let state = seed * 0x9e3779b9 | 0; // mulberry32
-  const uniform = () => {
-    let t = state = state + 0x6d2b79f5 | 0;
-    t = Math.imul(t ^ t >>> 15, t | 1);
-    t ^= t + Math.imul(t ^ t >>> 7, t | 61);
-    return ((t ^ t >>> 14) >>> 0) / 2 ** 32;
-  };
-  return Array.from({ length: count }, () => // Box and Muller; 1 − u is never 0
-    Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()));
-}
-
 const DIVERGED = 100; // a loss
 
 /** The curvatures of the bowl's ten directions: from 1 to 0.05. */
@@ -233,8 +220,8 @@ function render({ model: shared, el }) {
     oninput: () => set(model, "step", Number(cursor.value)) });
 
   // A pointer over a picture moves the cursor as long as it is there; a press, for good.
-  let frame = 0, hovered = null;
-  const later = () => { frame ||= requestAnimationFrame(show); };
+  let hovered = null;
+  const { later } = model;
   function point({ clientX, type, buttons, currentTarget }) {
     const { left, width } = currentTarget.getBoundingClientRect(), total = model.get("total_steps");
     const at = Math.round((clientX - left - LEFT) / (width - LEFT - RIGHT) * total);
@@ -267,14 +254,11 @@ function render({ model: shared, el }) {
   let kept = [], keptSeed = null;
   /** The noise of the present seed, made once. */
   function noise(count, seed) {
-    if (seed !== keptSeed || kept.length < count) [kept, keptSeed] = [normals(count, seed), seed];
+    if (seed !== keptSeed || kept.length < count) [kept, keptSeed] = [normals(seed, 0, count), seed];
     return kept;
   }
 
-  /** Show the state; called at most once a frame, however many traits have changed. */
   function show() {
-    cancelAnimationFrame(frame);
-    frame = 0;
     const state = current(), { total_steps: total, lr } = state;
     if (state.step >= total) set(model, "step", total - 1);
     for (const { name, box } of boxes) box.checked = state.schedules.includes(name);
@@ -311,12 +295,7 @@ function render({ model: shared, el }) {
         NAMES[name]), ...told.map((text) => h("td", {}, text)));
     }));
   }
-  for (const name of traits) model.on(`change:${name}`, later);
-  const resized = new ResizeObserver(later);
-  resized.observe(root);
-  el.append(root);
-  show();
-  return () => { model.release(); resized.disconnect(); cancelAnimationFrame(frame); };
+  return model.mount(el, root, traits, show);
 }
 
 export default { render };

@@ -2,38 +2,16 @@
 
 import math
 from collections.abc import Callable, Iterable
-from numbers import Real
 from typing import Any
 
 import traitlets
 
 from d2lite import schedules
-from d2lite.explore.explorer import Checked, Explorer, whole
+from d2lite.explore.explorer import Checked, Explorer, flag, number, whole
 from d2lite.schedules import Schedule
 
 NAMES = ("constant", "step_decay", "cosine", "one_cycle", "triangular")
 _TONES = dict(zip(NAMES, ("muted", "kernel", "input", "output", "gradient"), strict=True))
-
-
-def _real(minimum: float, maximum: float) -> Callable[[str, Any], float]:
-    """Check that a value is a number between the two."""
-
-    def check(name: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"{name}={value!r}: must be a number")
-        number = float(value)
-        if not minimum <= number <= maximum:
-            raise ValueError(f"{name}={number:g}: must be between {minimum:g} and {maximum:g}")
-        return number
-
-    return check
-
-
-def _flag(name: str, value: Any) -> bool:
-    """Check that a value is True or False."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{name}={value!r}: must be True or False")
-    return value
 
 
 def _names(name: str, value: Any) -> list[str]:
@@ -81,16 +59,16 @@ class ScheduleExplorer(Explorer):
 
     schedules = Checked(["constant", "step_decay", "cosine"], _names)
     total_steps = Checked(300, whole(10, 1000))
-    lr = Checked(0.3, _real(1e-4, 10))
-    warmup = Checked(0.0, _real(0, 0.5))
-    start_factor = Checked(1 / 3, _real(0, 1))
+    lr = Checked(0.3, number(1e-4, 10))
+    warmup = Checked(0.0, number(0, 0.5))
+    start_factor = Checked(1 / 3, number(0, 1))
     step_size = Checked(100, whole(1, 1000))
-    gamma = Checked(0.1, _real(0.01, 1))
-    end_factor = Checked(0.0, _real(0, 1))
-    noise = Checked(0.3, _real(0, 1))
+    gamma = Checked(0.1, number(0.01, 1))
+    end_factor = Checked(0.0, number(0, 1))
+    noise = Checked(0.3, number(0, 1))
     seed = Checked(0, whole(0, 9999))
     step = Checked(0, whole(0, 999))
-    log_scale = Checked(False, _flag)
+    log_scale = Checked(False, flag)
     label = traitlets.Unicode("Schedule explorer").tag(sync=True)
 
     @property

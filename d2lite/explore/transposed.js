@@ -188,8 +188,8 @@ function render({ model: shared, el }) {
   const places = [range("row", "Pixel: row", 0, 7), range("column", "Pixel: column", 0, 7)];
 
   // A pointer over either picture chooses a pixel as long as it is there; a press, for good.
-  let frame = 0, hovered = null;
-  const later = () => { frame ||= requestAnimationFrame(show); };
+  let hovered = null;
+  const { later } = model;
   function point(event) {
     const find = finders.get(event.currentTarget), last = model.get("size") - 1;
     if (!find) return;
@@ -210,9 +210,7 @@ function render({ model: shared, el }) {
       h("figure", {}, above[0], before), h("figure", {}, above[1], after)),
     h("div", { class: "d2-sliders d2-places" }, ...places), words);
 
-  /** Show the state; called at most once a frame, however many traits have changed. */
   function show() {
-    frame = 0;
     const state = current(), reason = refusal(state), { size: n, stride: s } = state;
     for (const name of ["row", "column"]) if (state[name] >= n) set(model, name, n - 1);
     for (const input of root.querySelectorAll(".d2-places input")) input.max = n - 1;
@@ -235,12 +233,7 @@ function render({ model: shared, el }) {
       (low === high ? `${low} everywhere` : `from ${low} to ${high}`);
     words.textContent = stamping(state, ...chosen, values.length) + verdict(state);
   }
-  for (const name of traits) model.on(`change:${name}`, later);
-  const resized = new ResizeObserver(later);
-  resized.observe(root);
-  el.append(root);
-  show();
-  return () => { model.release(); resized.disconnect(); cancelAnimationFrame(frame); };
+  return model.mount(el, root, traits, show);
 }
 
 export default { render };

@@ -1,0 +1,125 @@
+"""Explorers answer within a frame, 16 ms, at the largest settings that they take."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from conftest import drag, processor_clock, settle
+from playwright.sync_api import Page
+
+from d2lite.explore import (
+    ActivationExplorer,
+    ArchitectureExplorer,
+    BackwardExplorer,
+    ConvolutionExplorer,
+    LeNetExplorer,
+    OptimizerExplorer,
+    OutputSizeExplorer,
+    ReceptiveFieldExplorer,
+    ScheduleExplorer,
+    TransposedExplorer,
+)
+from d2lite.explore.explorer import Explorer
+from d2lite.explore.optimizer import STEPS
+from d2lite.explore.schedule import NAMES
+from d2lite.nets.lenet import LeNet
+
+FRAME = 16  # milliseconds
+OPTIMIZERS = ["SGD", "momentum", "Nesterov", "AdaGrad", "RMSProp", "Adam", "AdamW"]
+BASIC_BLOCK = [{"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1}] * 2
+LARGEST: list[tuple[type[Explorer], dict, list[str]]] = [
+    (
+        ActivationExplorer,
+        {"activation": "tanh", "initialization": "normal", "depth": 49, "width": 64},
+        ["x", "Std", "Layers", "Units"],
+    ),
+    (ArchitectureExplorer, {"network": "DenseNet-121", "other": "GoogLeNet"}, ["Layer"]),
+    (BackwardExplorer, {"padding": 2}, ["Padding"]),
+    (
+        OptimizerExplorer,
+        {"optimizers": OPTIMIZERS, "step": STEPS},
+        ["Condition number", "Adam: lr", "Step"],
+    ),
+    (ReceptiveFieldExplorer, {"size": 224, "layers": BASIC_BLOCK * 8}, ["Input size"]),
+    (
+        ScheduleExplorer,
+        {"schedules": NAMES, "total_steps": 1000, "step_size": 500, "warmup": 0.1},
+        ["Learning rate"],
+    ),
+    (TransposedExplorer, {"size": 8, "kernel_size": 7, "stride": 4}, ["Input n"]),
+]
+
+
+def cost(page: Page, act: Callable[[], int]) -> float:
+    """Processor time of a move, in milliseconds: best of three rounds; others only add to it.
+
+    ``act`` makes a few moves and returns how many.
+    """
+    clock = processor_clock(page)
+
+    def once() -> float:
+        started = clock()
+        moves = act()
+        return (clock() - started) / moves
+
+    once()  # the browser compiles what is called often
+    return min(once() for _ in range(3))
+
+
+@pytest.mark.parametrize(("explorer", "settings", "sliders"), LARGEST)
+def test_a_move_of_a_slider(
+    show: Callable, explorer: type[Explorer], settings: dict, sliders: list[str]
+) -> None:
+    page = show(explorer(**settings))
+    for name in sliders:
+        slider = page.get_by_label(name).and_(page.get_by_role("slider")).first
+        assert cost(page, lambda slider=slider: drag(slider, 8)) < FRAME, name
+
+
+def test_a_move_of_the_window(show: Callable) -> None:
+    page = show(ConvolutionExplorer(input=torch.rand(28, 28), kernel=torch.ones(5, 5) / 25))
+    window = page.get_by_role("slider", name="Kernel window")
+    box = window.bounding_box()
+    x, y = box["x"] + 20, box["y"] + 20
+
+    def act() -> int:
+        for i in range(20):
+            page.mouse.move(x + 9 * i, y + 9 * (i % 5))
+        return 20
+
+    page.mouse.move(x, y)
+    page.mouse.down()
+    assert cost(page, act) < FRAME
+    assert window.bounding_box()["x"] > box["x"] + 100
+
+
+def test_a_stroke_on_the_board(show: Callable) -> None:
+    """The whole network, and every map drawn."""
+    page = show(LeNetExplorer(LeNet(), torch.rand(4, 1, 28, 28), [str(i) for i in range(10)]))
+    board = page.get_by_role("application")
+    board.focus()
+
+    def act() -> int:
+        for i in range(10):
+            page.keyboard.press("Shift+ArrowRight" if i % 2 else "Shift+ArrowLeft")
+        settle(page)
+        return 10
+
+    assert cost(page, act) < FRAME
+
+
+def test_a_change_is_drawn_in_the_next_frame(show: Callable) -> None:
+    page = show(OutputSizeExplorer(size=227, kernel_size=11, stride=4))
+    drawn = page.evaluate(
+        """async () => {
+        const drawn = [], input = document.querySelector(".d2-sliders input");
+        for (let size = 200; size < 241; size++) {
+          input.value = size;
+          input.dispatchEvent(new Event("input"));
+          await new Promise(requestAnimationFrame);
+          drawn.push(document.querySelector(".d2-legend").innerText);
+        }
+        return drawn;
+        }"""
+    )
+    assert [legend.split()[0] for legend in drawn] == [str(n) for n in range(200, 241)]
