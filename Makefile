@@ -8,7 +8,7 @@ PORT ?= 8000
 BUILD := $(BIN)/jupyter-book build book --config _config.yml --toc $(CURDIR)/_toc.yml --path-output . -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test lab execute benchmarks lint links lock clean
+.PHONY: help book slides serve test lab execute benchmarks student lint links lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ help:  ## this list
 book: .venv/.book  ## build the site from the committed outputs (executes nothing, needs no torch)
 	@$(BUILD)
 	@echo "Open file://$(CURDIR)/$(HTML)/index.html, or run: make serve"
+
+slides: .venv/.book  ## the decks alone, without the site's pages: make slides [CHAPTER=book/…/….ipynb]
+	@$(BIN)/python tools/slides.py $(CHAPTER)
 
 serve: book  ## build the site and serve it on this machine
 	@echo "http://127.0.0.1:$(PORT)/ (Ctrl-C stops)"
@@ -36,8 +39,11 @@ execute: .venv/.all  ## run notebooks and keep their outputs: make execute [CHAP
 	$(BIN)/python tools/execute.py $(CHAPTER)
 
 benchmarks: .venv/.all  ## measure side by side what the benchmarks' page shows (an hour and a half)
-	@for name in imports conv2d reproduce fit nets; do \
+	@for name in imports conv2d reproduce fit epochs chapters nets; do \
 	  echo "benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+student: .venv/.all  ## student copies for nbgrader, without outputs and solutions, into _build/student
+	@$(BIN)/python tools/student.py
 
 lint: .venv/.all  ## style and types
 	$(BIN)/ruff check
@@ -45,7 +51,7 @@ lint: .venv/.all  ## style and types
 	$(BIN)/mypy
 
 links: .venv/.book  ## point all links at a repository: make links REPO=owner/name BRANCH=main
-	$(BIN)/python tools/links.py $(if $(REPO),--repository $(REPO)) $(if $(BRANCH),--branch $(BRANCH))
+	$(BIN)/python tools/links.py $(if $(REPO),--repository $(REPO)) $(if $(BRANCH),--branch $(BRANCH)) $(if $(HUB),--hub $(HUB))
 
 lock: .venv/.all  ## resolve pyproject.toml's needs anew into the pins of requirements.txt
 	$(BIN)/uv pip compile pyproject.toml --group book --group test --group develop --universal \

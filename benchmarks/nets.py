@@ -4,7 +4,8 @@
     python benchmarks/nets.py VGG ResNet     # these only
 
 Trained on the first 10,000 or on all 60,000 training images, tested on the 10,000 test images once,
-at the end. A run that ``nets-runs.csv`` has already is not repeated: delete its line to do so.
+at the end. A run that ``nets-runs.csv`` has already is not repeated: delete its line to do so. The
+networks' seconds are those of ``epochs.py``.
 """
 
 import csv
@@ -13,10 +14,12 @@ from collections.abc import Callable
 from itertools import product
 from statistics import median
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from d2lite.data import LabelledImages, fashion_mnist
+from d2lite.data.small_nets import PACKAGED, pack
 from d2lite.nets.alexnet import small_alexnet
 from d2lite.nets.densenet import small_densenet
 from d2lite.nets.googlenet import small_googlenet
@@ -25,7 +28,7 @@ from d2lite.nets.nin import small_nin
 from d2lite.nets.resnet import small_resnet
 from d2lite.nets.vgg import small_vgg
 from d2lite.shapes import trace
-from d2lite.train import evaluate, fit
+from d2lite.train import fit
 from results import FOLDER, ROOT, THREADS, save
 
 NETS: dict[str, Callable[[], nn.Module]] = {
@@ -59,61 +62,70 @@ EPOCHS: dict[str, tuple[int, int, int | None]] = {
 }
 SEEDS = 3
 RUNS = FOLDER / "nets-runs.csv"
-HEAD = ["net", "images", "limit", "epochs", "seed", "accuracy", "seconds"]
+PREDICTIONS = FOLDER.parent / "_build" / "predictions"
+HEAD = ["net", "images", "limit", "epochs", "seed", "accuracy"]
 Run = tuple[str, int, int, int | None, int]
 
 
 def main(names: list[str]) -> None:
-    """Make the runs that are missing, then the table of all."""
+    """Make the runs that are missing, then the tables of all."""
     torch.set_num_threads(THREADS)
     done = read()
     full, test = fashion_mnist(full=True, root=ROOT)
     small, _ = fashion_mnist()
-    for budget, (images, limit) in enumerate(BUDGETS):
-        for name, seed in product(names, range(SEEDS)):
+    PREDICTIONS.mkdir(parents=True, exist_ok=True)
+    for (budget, (images, limit)), seed in product(enumerate(BUDGETS), range(SEEDS)):
+        for name in names:
             epochs = EPOCHS[name][budget]
             run = name, images, limit, epochs, seed
             if epochs and run not in done:
                 done[run] = measure(run, small if images == len(small) else full, test)
                 with open(RUNS, "a", newline="", encoding="utf-8") as stream:
-                    csv.writer(stream, lineterminator="\n").writerow([*run, *done[run]])
-                print(*run, *done[run], flush=True)
+                    csv.writer(stream, lineterminator="\n").writerow([*run, done[run]])
+                print(*run, done[run], flush=True)
     summarize(done)
 
 
-def measure(run: Run, train: LabelledImages, test: LabelledImages) -> tuple[float, float]:
-    """Train once; return the accuracy in per cent, and the seconds that training took."""
+def measure(run: Run, train: LabelledImages, test: LabelledImages) -> float:
+    """Train once; return the accuracy in per cent, and keep what the network predicts."""
     name, images, limit, epochs, seed = run
     torch.manual_seed(seed)
     model = NETS[name]()
-    history = fit(
+    fit(
         model, train, epochs=epochs, lr=0.1 if name == "LeNet" else 0.3, label_smoothing=0.1,
         weight_decay=WEIGHT_DECAY[images], flip=True, shift=int(limit == 180), bfloat16=True,
         seed=seed,
     )  # fmt: skip
-    return round(100 * evaluate(model, test), 2), round(history.seconds, 1)
+    model.eval()
+    with torch.no_grad():
+        scores = torch.cat([model(images) for images in test.images.split(500)])
+    probabilities = scores.softmax(1)
+    torch.save(probabilities, PREDICTIONS / f"{name}-{images}-{limit}-{seed}.pt")
+    return accuracy(probabilities, test.labels)
+
+
+def accuracy(probabilities: Tensor, labels: Tensor) -> float:
+    """Return how often the most probable class is the true one, in per cent."""
+    return round(100 * (probabilities.argmax(1) == labels).double().mean().item(), 2)
 
 
 #: Fewer images need a harder pull.
 WEIGHT_DECAY = {10_000: 2e-3, 60_000: 5e-4}
 
 
-def read() -> dict[Run, tuple[float, float]]:
+def read() -> dict[Run, float]:
     """Read the runs that were made before."""
     if not RUNS.exists():
         RUNS.write_text(",".join(HEAD) + "\n", encoding="utf-8")
     with open(RUNS, newline="", encoding="utf-8") as stream:
         return {
-            (row["net"], *(int(row[key]) for key in HEAD[1:5])): (
-                float(row["accuracy"]),
-                float(row["seconds"]),
-            )
+            (row["net"], *(int(row[key]) for key in HEAD[1:5])): float(row["accuracy"])
             for row in csv.DictReader(stream)
         }
 
 
-def summarize(runs: dict[Run, tuple[float, float]]) -> None:
-    """Write the networks' sizes, and for each budget the median and the range over the seeds."""
+def summarize(runs: dict[Run, float]) -> None:
+    """Write the networks' sizes; for each budget the median and the range; what they predict."""
     sizes = []
     for name, make in NETS.items():
         layers = trace(make(), (1, 28, 28))
@@ -126,13 +138,38 @@ def summarize(runs: dict[Run, tuple[float, float]]) -> None:
             chosen = name, images, limit, EPOCHS[name][budget]
             results = [result for run, result in runs.items() if run[:4] == chosen]
             if len(results) >= SEEDS:
-                accuracies, seconds = zip(*results, strict=True)
-                spread = f"({min(accuracies):.1f}–{max(accuracies):.1f})"
-                shown = f"{median(accuracies):.1f} {spread}", f"{median(seconds):.0f}"
-                rows.append([name, *shown, TARGETS[name][budget] or "–"])
+                spread = f"({min(results):.1f}–{max(results):.1f})"
+                seconds = f"{training_seconds(name, budget):.0f}"
+                rows.append(
+                    [name, f"{median(results):.1f} {spread}", seconds, TARGETS[name][budget] or "–"]
+                )
         head = ["Network", "Accuracy (%)", "Seconds", "Aim (%)"]
         if rows:
             save(f"nets-{images}-in-{limit}", head, rows)
+    keep_predictions(1)
+
+
+def training_seconds(name: str, budget: int) -> float:
+    """Return what the epochs of a budget take, by ``epochs.csv``."""
+    with open(FOLDER / "epochs.csv", newline="", encoding="utf-8") as stream:
+        epoch = {row["Network"]: float(row["Seconds"]) for row in csv.DictReader(stream)}
+    return epoch[name] * EPOCHS[name][budget] * BUDGETS[budget][0] / 60_000
+
+
+def keep_predictions(budget: int) -> None:
+    """Pack what all networks of a budget predict into the file that ships with d2lite."""
+    images, limit = BUDGETS[budget]
+    files = [[PREDICTIONS / f"{name}-{images}-{limit}-{seed}.pt" for seed in range(SEEDS)]
+             for name in NETS]  # fmt: skip
+    if all(file.exists() for row in files for file in row):
+        probabilities = torch.stack([torch.stack([torch.load(f) for f in row]) for row in files])
+        np.savez_compressed(
+            PACKAGED,
+            names=np.array(list(NETS)),
+            epochs=np.array([EPOCHS[name][budget] for name in NETS]),
+            seconds=np.array([round(training_seconds(name, budget), 1) for name in NETS]),
+            probabilities=pack(probabilities).numpy(),
+        )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ os.environ["TQDM_DISABLE"] = "1"  # no progress bars in outputs; the notebooks' 
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "_build" / "html"
 PAGES = sorted(p for p in SITE.rglob("*.html") if "_static" not in p.parts)
-NAMES = [page.relative_to(SITE).as_posix() for page in PAGES]
+DECKS = [page for page in PAGES if page.is_relative_to(SITE / "slides")]
+NAMES = [page.relative_to(SITE).as_posix() for page in PAGES if page not in DECKS]
 
 
 @pytest.fixture(scope="session")

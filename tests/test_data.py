@@ -1,5 +1,6 @@
 """Fashion-MNIST as it ships, and as it is found, checked and fetched."""
 
+import csv
 import gzip
 import hashlib
 import importlib
@@ -16,9 +17,12 @@ from threading import Thread
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from d2lite.data import LabelledImages, fashion_mnist
+from d2lite.data import LabelledImages, fashion_mnist, small_nets
+from d2lite.data.small_nets import pack
 
 module = importlib.import_module("d2lite.data.fashion_mnist")
 ROOT = Path(__file__).parent.parent
@@ -312,3 +316,31 @@ def test_what_does_not_fit(changes, error, message):
     }
     with pytest.raises(error, match=message):
         LabelledImages(**(right | changes))
+
+
+# ---- What the small networks predict -------------------------------------------------------------
+
+
+def test_the_packaged_predictions_are_those_of_the_benchmark() -> None:
+    _, test = fashion_mnist()
+    with open(ROOT / "benchmarks" / "nets-runs.csv", newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["limit"] == "60"]
+    runs = {(row["net"], int(row["seed"])): float(row["accuracy"]) for row in rows}
+    nets = small_nets()
+    assert len(runs) == 3 * len(nets) == 21
+    for name, (epochs, seconds, probabilities) in nets.items():
+        assert {int(row["epochs"]) for row in rows if row["net"] == name} == {epochs}
+        assert 30 < seconds < 120
+        assert probabilities.min() >= 0
+        torch.testing.assert_close(probabilities.sum(-1), torch.ones(3, 10_000))
+        hits = (probabilities.argmax(-1) == test.labels).double().mean(-1)
+        found = {(name, seed): round(100 * hit, 2) for seed, hit in enumerate(hits.tolist())}
+        assert found == {run: accuracy for run, accuracy in runs.items() if run[0] == name}
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=10).filter(any))
+def test_packing_keeps_probabilities_and_who_leads(numbers: list[float]) -> None:
+    probabilities = torch.tensor(numbers) / sum(numbers)
+    packed = pack(probabilities)
+    assert packed.argmax() == probabilities.argmax()
+    assert (packed.float() / 255 - probabilities).abs().max() <= 1.5 / 255

@@ -10,6 +10,7 @@ import pytest
 
 from links import set_up_cell
 from notebooks import ROOT, chapters, code_sha256
+from slides import slide_type
 
 NOTEBOOKS = chapters()
 WIDGETS = "application/vnd.jupyter.widget-state+json"
@@ -29,8 +30,18 @@ def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def on_page(cell: nbformat.NotebookNode) -> bool:
+    return "remove-cell" not in cell.metadata.get("tags", [])
+
+
 def prose(notebook: nbformat.NotebookNode) -> str:
-    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    texts = [cell for cell in notebook.cells if cell.cell_type == "markdown" and on_page(cell)]
+    return "\n\n".join(cell.source for cell in texts)
+
+
+def words(text: str) -> int:
+    text = re.sub(r"```.*?```|\$\$.*?\$\$", "", text, flags=re.S)
+    return len(re.sub(r"^(>|\d[.]) ", "", text, flags=re.M).split())
 
 
 def is_chapter(notebook: nbformat.NotebookNode) -> bool:
@@ -144,8 +155,7 @@ def test_a_chapter_has_its_parts(notebook: nbformat.NotebookNode) -> None:
     assert 3 <= len(exercises) <= 5
     assert solutions == exercises, "each exercise is followed by its solution"
     assert "{cite" in text
-    words = len(re.sub(r"```.*?```|\$\$.*?\$\$", "", text, flags=re.S).split())
-    assert words <= 4500, f"{words} words: more than 25 minutes of reading"
+    assert words(text) <= 4500, f"{words(text)} words: more than 25 minutes of reading"
 
 
 def test_each_solution_runs_and_checks_itself(notebook: nbformat.NotebookNode) -> None:
@@ -162,3 +172,62 @@ def test_each_solution_runs_and_checks_itself(notebook: nbformat.NotebookNode) -
         elif inside:
             checked[inside] += cell.source.count("assert ")
     assert all(checked.values()), f"solutions without an assert: {checked}"
+
+
+def slides(notebook: nbformat.NotebookNode) -> list[list[nbformat.NotebookNode]]:
+    deck: list[list[nbformat.NotebookNode]] = []
+    for cell in notebook.cells:
+        kind = slide_type(cell)
+        if kind in ("slide", "subslide"):
+            deck.append([])
+        if kind:
+            deck[-1].append(cell)
+    return deck
+
+
+def test_a_deck_is_a_lecture(notebook: nbformat.NotebookNode) -> None:
+    deck = slides(notebook)
+    if not deck:
+        pytest.skip("no deck")
+    assert 12 <= len(deck) <= 20
+    starts = [slide[0].source for slide in deck]
+    assert starts[0].startswith("# ")
+    assert [s for s in starts[:3] if re.search("^1[.] ", s, re.M)], "no vote at the opening"
+    assert sum("\n> " in start for start in starts) >= 4, "too few questions to the room"
+    assert [slide for slide in deck if slide_type(slide[-1]) == "notes"] == deck, "no notes"
+
+
+def test_a_slide_shows_little(notebook: nbformat.NotebookNode) -> None:
+    lines = {line.strip() for cell in code(notebook) for line in cell.source.splitlines()}
+    for first, *others in slides(notebook):
+        title = re.match("##? (.+)", first.source)
+        assert title, f"a slide begins with its title: {first.source[:60]}"
+        assert len(title.group(1)) <= 60, title.group(1)
+        shown = [cell for cell in (first, *others) if slide_type(cell) != "notes"]
+        prose = [cell.source for cell in shown if cell.cell_type == "markdown"]
+        prose[0] = prose[0].removeprefix(title.group())
+        text = "\n\n".join(prose)
+        assert all(words(part) <= 40 for part in prose) and words(text) <= 60, title.group(1)
+        plain = re.sub(r"\$\$.*?\$\$|\$.*?\$|```.*?```", "", text, flags=re.S)
+        assert "{" not in plain, "CommonMark and mathematics only"
+        quoted = [block.splitlines() for block in re.findall(r"```python\n(.*?)```", text, re.S)]
+        assert {line.strip() for block in quoted for line in block} <= lines, (
+            "not the chapter's code"
+        )
+        cells = [cell for cell in shown if cell.cell_type == "code"]
+        blocks = quoted + [
+            cell.source.splitlines()
+            for cell in cells
+            if "slide-code" in cell.metadata.get("tags", [])
+        ]
+        assert all(len(block) <= 12 for block in blocks), "more than 12 lines of code"
+        assert all(len(line) <= 76 for block in blocks for line in block), "a line would wrap"
+        assert len(cells) + len(quoted) <= 1, f"one thing to look at: {title.group(1)}"
+
+
+def test_cells_of_the_deck_alone_are_marked_so(notebook: nbformat.NotebookNode) -> None:
+    for cell in notebook.cells:
+        if not on_page(cell):
+            assert slide_type(cell), f"neither on the page nor in the deck: {cell.source[:60]}"
+        if slide_type(cell) and cell.cell_type == "markdown":
+            assert not on_page(cell), f"prose of the page is no slide: {cell.source[:60]}"

@@ -12,7 +12,7 @@ ICON = re.compile(r"\.fa-[\w-]+:before(?:,\.fa-[\w-]+:before)*\{content:\"\\[0-9
 CODE_POINT = re.compile(r"(?:content:|--pst-icon-[\w-]+: ?)\"\\([0-9a-f]{2,5})\"")
 
 
-def find_node(app: Sphinx) -> None:
+def find_node(app: Sphinx | None = None) -> None:
     """Let KaTeX run on the system's Node, or else on the one that PyPI packages."""
     node = shutil.which("node")
     if node is None:

@@ -2,5 +2,6 @@
 
 from d2lite.data.fashion_mnist import fashion_mnist
 from d2lite.data.labelled_images import LabelledImages
+from d2lite.data.small_nets import small_nets
 
-__all__ = ["LabelledImages", "fashion_mnist"]
+__all__ = ["LabelledImages", "fashion_mnist", "small_nets"]
