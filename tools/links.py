@@ -1,13 +1,15 @@
 """Point every link at one repository: `make links REPO=owner/name BRANCH=main`.
 
 The address stands in pyproject.toml, under `[project.urls]`. From there this script writes it into
-_config.yml, the pages that name it and the set-up cell of every notebook. Without arguments it only
-does that.
+_config.yml, the pages that name it, the set-up cell of every notebook and what a classroom's server
+uses. Without arguments it only does that. With HUB=https://… it prints a link for each chapter that
+puts it before every user of that JupyterHub.
 """
 
 import argparse
 import re
 from pathlib import Path
+from urllib.parse import urlencode
 
 import nbformat
 
@@ -24,7 +26,10 @@ use_style()"""
 
 PYPROJECT = ROOT / "pyproject.toml"
 CONFIG = ROOT / "_config.yml"
-PAGES = [ROOT / "README.md", ROOT / "book" / "how-to-use.md"]
+CLASSROOM = ROOT / "book" / "teaching" / "classroom-server.md"
+PAGES = [ROOT / "README.md", ROOT / "book" / "how-to-use.md", CLASSROOM]
+TLJH = ROOT / "classroom" / "tljh.sh"
+HUB = "https://hub.example.org"  # on the page about classrooms
 ADDRESS = re.compile(r'(?<=^Repository = ")[^"]*(?=")', re.MULTILINE)
 BRANCH = re.compile(r"(?<=^  branch: )\S+", re.MULTILINE)
 
@@ -43,6 +48,14 @@ def set_up_cell() -> str:
     return SET_UP.format(repository=repository, branch=branch)
 
 
+def pull_link(hub: str, path: Path) -> str:
+    """Return the link with which nbgitpuller fetches the course and opens a notebook."""
+    repository, branch = address()
+    notebook = f"lab/tree/convnets/{path.relative_to(ROOT).as_posix()}"
+    query = {"repo": repository, "branch": branch, "targetpath": "convnets", "urlpath": notebook}
+    return f"{hub}/hub/user-redirect/git-pull?{urlencode(query)}"
+
+
 def substitute(path: Path, pattern: re.Pattern | str, text: str) -> None:
     """Replace every match of a pattern in a file."""
     old = path.read_text(encoding="utf-8")
@@ -54,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repository", help="owner/name, on GitHub")
     parser.add_argument("--branch", help="the branch that readers see")
+    parser.add_argument("--hub", help="a JupyterHub with nbgitpuller")
     arguments = parser.parse_args()
     old, _ = address()
     if arguments.repository:
@@ -65,6 +79,9 @@ def main() -> None:
     repository, branch = address()
     for path in [CONFIG, *PAGES]:
         substitute(path, re.escape(old), repository)
+    substitute(TLJH, r"git\+[^\s\"]+", f"git+{repository}@{branch}")
+    example = pull_link(HUB, ROOT / "book" / "convolution" / "output-size.ipynb")
+    substitute(CLASSROOM, re.escape(HUB) + r"/hub/\S+", example)
     for path in chapters():
         notebook = nbformat.read(path, as_version=4)
         first = next(cell for cell in notebook.cells if cell.cell_type == "code")
@@ -73,6 +90,8 @@ def main() -> None:
             if "d2lite" in notebook.metadata:  # executed before
                 notebook.metadata["d2lite"]["code_sha256"] = code_sha256(notebook)
             nbformat.write(notebook, path)
+        if arguments.hub:
+            print(pull_link(arguments.hub.rstrip("/"), path))
     print(f"All links lead to {repository}, branch {branch}.")
 
 

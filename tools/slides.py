@@ -26,7 +26,7 @@ from sphinx.application import Sphinx
 from sphinxcontrib import katex
 
 from notebooks import ROOT, chapters
-from static_site import find_node
+from static_site import prepare_katex
 
 TEMPLATE, STYLE = ROOT / "tools" / "slides.html.j2", ROOT / "tools" / "slides.css"
 REVEAL = "dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js", "LICENSE"
@@ -145,6 +145,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK")
     given = [path.resolve() for path in parser.parse_args().notebooks]
-    find_node()
+    prepare_katex()
     for written in build(ROOT / "_build" / "html", given or chapters()):
         print(f"Open file://{written}")

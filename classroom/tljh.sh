@@ -1,0 +1,36 @@
+#!/bin/bash
+# Set up The Littlest JupyterHub for this course. On the server, as root, after its own installer:
+#
+#     sudo bash tljh.sh
+#
+# Safe to repeat. The limits rest on benchmarks/chapters.csv; tests/test_classroom.py compares them.
+set -e
+
+# The course's package and what it needs, in the environment that all users share.
+/opt/tljh/user/bin/pip install \
+  "d2lite @ git+https://github.com/your_account/convnets-by-experiment@main" nbgitpuller nbgrader
+
+# What one user may take: JupyterLab and all kernels together.
+tljh-config set limits.memory 3G
+tljh-config set limits.cpu 2
+tljh-config set user_environment.default_app jupyterlab
+
+# Stop servers that nobody has used for half an hour.
+tljh-config set services.cull.enabled true
+tljh-config set services.cull.timeout 1800
+
+# One thread a kernel, as in the book; shut kernels down when they are forgotten.
+cat > /opt/tljh/config/jupyterhub_config.d/course.py <<'END'
+c.Spawner.environment.update({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
+c.Spawner.args = [
+    "--MappingKernelManager.cull_idle_timeout=1200",
+    "--MappingKernelManager.cull_interval=300",
+    "--MappingKernelManager.cull_connected=True",
+]
+END
+
+# Where nbgrader hands out and collects.
+mkdir -p /srv/nbgrader/exchange
+chmod ugo+rwx /srv/nbgrader/exchange
+
+tljh-config reload
