@@ -131,9 +131,9 @@ def test_a_stub_gives_nothing_away(exercise: tuple[str, list[NotebookNode]]) -> 
 
 def test_a_copy_is_clean_and_whole(chapter: NotebookNode) -> None:
     copy = student_copy(chapter)
-    nbformat.validate(copy)
     ids = [cell["id"] for cell in copy.cells]
-    assert len(set(ids)) == len(ids)
+    assert len(set(ids)) == len(ids)  # nbformat would mend it
+    nbformat.validate(copy)
     for cell in copy.cells:
         assert not re.search(r"```\{(solution|exercise)", cell.source)
         assert set(cell.metadata) <= {"nbgrader", "jupyter"}
@@ -162,6 +162,8 @@ def test_roles_are_those_of_nbgrader(chapter: NotebookNode) -> None:
             assert role["schema_version"] == 3 and role["locked"] != role["solution"]
             if cell.cell_type == "markdown":
                 assert role["grade"] == role["solution"]
+            elif role["solution"]:  # a person grades it only where no check follows
+                assert role["grade"] == cell.source.startswith("raise NotImplementedError")
 
 
 def test_prose_alone_keeps_a_place_for_the_answer() -> None:
