@@ -143,6 +143,8 @@ def test_it_says_what_a_layer_is(show: Callable) -> None:
         "VGG-16 16 layers with weights. 138 million parameters, 89 % of them in dense layers. "
         "15.5 billion multiply-adds, 99.2 % of them in convolutions."
     )
+    page.get_by_role("combobox", name="Network").select_option("DenseNet-121")
+    expect(page.locator(".d2-name").first).to_contain_text("DenseNet-121 121 layers with weights.")
 
 
 def test_two_networks_on_one_scale_or_on_their_own(show: Callable) -> None:

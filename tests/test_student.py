@@ -131,8 +131,6 @@ def test_a_stub_gives_nothing_away(exercise: tuple[str, list[NotebookNode]]) -> 
 
 def test_a_copy_is_clean_and_whole(chapter: NotebookNode) -> None:
     copy = student_copy(chapter)
-    ids = [cell["id"] for cell in copy.cells]
-    assert len(set(ids)) == len(ids)  # nbformat would mend it
     nbformat.validate(copy)
     for cell in copy.cells:
         assert not re.search(r"```\{(solution|exercise)", cell.source)
@@ -154,9 +152,12 @@ def test_a_copy_is_clean_and_whole(chapter: NotebookNode) -> None:
 
 def test_roles_are_those_of_nbgrader(chapter: NotebookNode) -> None:
     """As in nbgrader's schema, version 3; see its nbgraderformat/v3.json."""
+    names = []
     for cell in student_copy(chapter).cells:
         role = cell.metadata.get("nbgrader")
         if role:
+            names.append(role["grade_id"])
+            assert cell["id"] == role["grade_id"]
             assert set(role) == ROLE | ({"points"} if role["grade"] else set())
             assert re.fullmatch(r"[a-zA-Z0-9_-]+", role["grade_id"])
             assert role["schema_version"] == 3 and role["locked"] != role["solution"]
@@ -164,6 +165,7 @@ def test_roles_are_those_of_nbgrader(chapter: NotebookNode) -> None:
                 assert role["grade"] == role["solution"]
             elif role["solution"]:  # a person grades it only where no check follows
                 assert role["grade"] == cell.source.startswith("raise NotImplementedError")
+    assert len(set(names)) == len(names)
 
 
 def test_prose_alone_keeps_a_place_for_the_answer() -> None:

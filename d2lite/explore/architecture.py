@@ -40,7 +40,7 @@ KINDS: dict[str, tuple[type[nn.Module], ...]] = {
 def _layers(name: str) -> dict[str, Any]:
     """List a network's convolutions, poolings and dense layers as ``trace`` sees them.
 
-    The parameters of a normalization count with the layer before it.
+    The parameters of a normalization count with the convolution before it.
     """
     make, depth = NETWORKS[name]
     shape = (1, 32, 32) if name == "LeNet-5" else (3, 224, 224)
@@ -57,7 +57,8 @@ def _layers(name: str) -> dict[str, Any]:
             unused += row.parameters
         elif kind is None:
             if row.parameters:
-                layers[-1]["parameters"] += row.parameters
+                before = next(layer for layer in reversed(layers) if layer["kind"] != "pooling")
+                before["parameters"] += row.parameters
         else:
             layers.append(
                 {
