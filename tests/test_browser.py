@@ -23,7 +23,7 @@ def test_it_fits_and_all_can_read_it(
     assert page.evaluate("document.documentElement.dataset.theme") == theme
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     too_wide = """() => [...document.querySelectorAll(
-        '.bd-article table, .bd-article div.math, .bd-article [data-widget], .bd-article img')]
+        '.bd-article :is(table, .pst-scrollable-table-container, div.math, [data-widget], img)')]
         .filter(e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display != 'inline'
                   || e.getBoundingClientRect().right > innerWidth)
         .map(e => e.outerHTML.slice(0, 150))"""
