@@ -67,12 +67,12 @@ if __name__ == "__main__":
     rows: dict[str, list[str]] = {}
     if SAVED.exists():
         rows = {row[0]: row for row in csv.reader(SAVED.open(encoding="utf-8"))}
-    for name, path in in_order().items():
-        if name in sys.argv[1:] or not sys.argv[1:]:
-            rows[title(path)] = [title(path), *measure(path)]
-            titles = [title(other) for other in in_order().values()]
-            save(
-                "chapters",
-                ["Chapter", "CPU seconds", "Peak MiB"],
-                [rows[each] for each in titles if each in rows],
-            )
+    found = in_order()
+    titles = {name: title(path) for name, path in found.items()}
+    for name in sys.argv[1:] or found:
+        rows[titles[name]] = [titles[name], *measure(found[name])]
+        save(
+            "chapters",
+            ["Chapter", "CPU seconds", "Peak MiB"],
+            [rows[each] for each in titles.values() if each in rows],
+        )
