@@ -4,21 +4,24 @@
     python benchmarks/nets.py VGG ResNet     # these only
 
 Trained on the first 10,000 or on all 60,000 training images, tested on the 10,000 test images once,
-at the end. A run that ``nets-runs.csv`` has already is not repeated: delete its line to do so. The
-networks' seconds are those of ``epochs.py``.
+at the end; and on the training images that were held out, if any. A run that ``nets-runs.csv`` has
+already is not repeated: delete its line to do so. Two go on at a time, with one thread each; the
+networks' seconds, with both, are those of ``epochs.py``.
 """
 
 import csv
+import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import product
-from statistics import median
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from d2lite.data import LabelledImages, fashion_mnist
+from d2lite.data import fashion_mnist
 from d2lite.data.small_nets import PACKAGED, pack
 from d2lite.nets.alexnet import small_alexnet
 from d2lite.nets.densenet import small_densenet
@@ -27,6 +30,7 @@ from d2lite.nets.lenet import LeNet
 from d2lite.nets.nin import small_nin
 from d2lite.nets.resnet import small_resnet
 from d2lite.nets.vgg import small_vgg
+from d2lite.plot import median_and_range
 from d2lite.shapes import trace
 from d2lite.train import fit
 from results import FOLDER, ROOT, THREADS, save
@@ -52,56 +56,69 @@ TARGETS = {
 
 #: Epochs that fit in each budget.
 EPOCHS: dict[str, tuple[int, int, int | None]] = {
-    "LeNet": (30, 20, None),
-    "AlexNet": (10, 7, 21),
-    "VGG": (9, 6, 18),
-    "NiN": (11, 7, 22),
-    "GoogLeNet": (8, 6, 17),
+    "LeNet": (40, 26, None),
+    "AlexNet": (13, 8, 26),
+    "VGG": (10, 6, 20),
+    "NiN": (14, 9, 28),
+    "GoogLeNet": (10, 7, 21),
     "ResNet": (8, 6, 17),
-    "DenseNet": (8, 5, 16),
+    "DenseNet": (7, 5, 15),
 }
 SEEDS = 3
 RUNS = FOLDER / "nets-runs.csv"
 PREDICTIONS = FOLDER.parent / "_build" / "predictions"
-HEAD = ["net", "images", "limit", "epochs", "seed", "accuracy"]
+HEAD = ["net", "images", "limit", "epochs", "seed", "accuracy", "held_out"]
 Run = tuple[str, int, int, int | None, int]
+Result = tuple[float, float | None]
 
 
 def main(names: list[str]) -> None:
     """Make the runs that are missing, then the tables of all."""
-    torch.set_num_threads(THREADS)
+    os.environ["TQDM_DISABLE"] = "1"  # fit's bars: two at once cannot be read
     done = read()
-    full, test = fashion_mnist(full=True, root=ROOT)
-    small, _ = fashion_mnist()
     PREDICTIONS.mkdir(parents=True, exist_ok=True)
-    for (budget, (images, limit)), seed in product(enumerate(BUDGETS), range(SEEDS)):
-        for name in names:
-            epochs = EPOCHS[name][budget]
-            run = name, images, limit, epochs, seed
-            if epochs and run not in done:
-                done[run] = measure(run, small if images == len(small) else full, test)
-                with open(RUNS, "a", newline="", encoding="utf-8") as stream:
-                    csv.writer(stream, lineterminator="\n").writerow([*run, done[run]])
-                print(*run, done[run], flush=True)
+    wanted = [
+        (name, images, limit, EPOCHS[name][budget], seed)
+        for (budget, (images, limit)), seed, name in product(
+            enumerate(BUDGETS), range(SEEDS), names
+        )
+    ]
+    with ProcessPoolExecutor(THREADS) as pool:
+        running = {pool.submit(measure, run): run for run in wanted if run[3] and run not in done}
+        for ended in tqdm(as_completed(running), total=len(running), unit="run"):
+            run, result = running[ended], ended.result()
+            done[run] = result
+            with open(RUNS, "a", newline="", encoding="utf-8") as stream:
+                csv.writer(stream, lineterminator="\n").writerow([*run, *result])
     summarize(done)
 
 
-def measure(run: Run, train: LabelledImages, test: LabelledImages) -> float:
-    """Train once; return the accuracy in per cent, and keep what the network predicts."""
+def measure(run: Run) -> Result:
+    """Train once; return both accuracies in per cent, and keep what the network predicts."""
+    torch.set_num_threads(1)
     name, images, limit, epochs, seed = run
+    full, test = fashion_mnist(full=True, root=ROOT)
     torch.manual_seed(seed)
     model = NETS[name]()
     fit(
-        model, train, epochs=epochs, lr=0.1 if name == "LeNet" else 0.3, label_smoothing=0.1,
-        weight_decay=WEIGHT_DECAY[images], flip=True, shift=int(limit == 180), bfloat16=True,
-        seed=seed,
+        model, full[:images], epochs=epochs, lr=0.1 if name == "LeNet" else 0.3,
+        label_smoothing=0.1, weight_decay=WEIGHT_DECAY[images], flip=True,
+        shift=int(limit == 180), bfloat16=True, seed=seed,
     )  # fmt: skip
-    model.eval()
-    with torch.no_grad():
-        scores = torch.cat([model(images) for images in test.images.split(500)])
-    probabilities = scores.softmax(1)
+    probabilities = predict_probabilities(model, test.images)
     torch.save(probabilities, PREDICTIONS / f"{name}-{images}-{limit}-{seed}.pt")
-    return accuracy(probabilities, test.labels)
+    others = full[images:]
+    held_out = predict_probabilities(model, others.images) if len(others) else None
+    return (
+        accuracy(probabilities, test.labels),
+        None if held_out is None else accuracy(held_out, others.labels),
+    )
+
+
+@torch.no_grad()
+def predict_probabilities(model: nn.Module, images: Tensor) -> Tensor:
+    """Map images (N, 1, 28, 28) to the classes' probabilities (N, 10)."""
+    return torch.cat([model(batch).softmax(1) for batch in images.split(500)])
 
 
 def accuracy(probabilities: Tensor, labels: Tensor) -> float:
@@ -113,18 +130,21 @@ def accuracy(probabilities: Tensor, labels: Tensor) -> float:
 WEIGHT_DECAY = {10_000: 2e-3, 60_000: 5e-4}
 
 
-def read() -> dict[Run, float]:
+def read() -> dict[Run, Result]:
     """Read the runs that were made before."""
     if not RUNS.exists():
         RUNS.write_text(",".join(HEAD) + "\n", encoding="utf-8")
     with open(RUNS, newline="", encoding="utf-8") as stream:
         return {
-            (row["net"], *(int(row[key]) for key in HEAD[1:5])): float(row["accuracy"])
+            (row["net"], *(int(row[key]) for key in HEAD[1:5])): (
+                float(row["accuracy"]),
+                float(row["held_out"]) if row["held_out"] else None,
+            )
             for row in csv.DictReader(stream)
         }
 
 
-def summarize(runs: dict[Run, float]) -> None:
+def summarize(runs: dict[Run, Result]) -> None:
     """Write the networks' sizes; for each budget the median and the range; what they predict."""
     sizes = []
     for name, make in NETS.items():
@@ -138,13 +158,15 @@ def summarize(runs: dict[Run, float]) -> None:
             chosen = name, images, limit, EPOCHS[name][budget]
             results = [result for run, result in runs.items() if run[:4] == chosen]
             if len(results) >= SEEDS:
-                spread = f"({min(results):.1f}–{max(results):.1f})"
+                tested, held_out = zip(*results, strict=True)
+                row = [name, median_and_range(tested, digits=1)]
+                if images < 60_000:
+                    row.append(median_and_range(held_out, digits=1))
                 seconds = f"{training_seconds(name, budget):.0f}"
-                rows.append(
-                    [name, f"{median(results):.1f} {spread}", seconds, TARGETS[name][budget] or "–"]
-                )
-        head = ["Network", "Accuracy (%)", "Seconds", "Aim (%)"]
+                rows.append([*row, seconds, TARGETS[name][budget] or "–"])
+        held_out_too = ["Held out (%)"] if images < 60_000 else []
         if rows:
+            head = ["Network", "Accuracy (%)", *held_out_too, "Seconds", "Aim (%)"]
             save(f"nets-{images}-in-{limit}", head, rows)
     keep_predictions(1)
 

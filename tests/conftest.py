@@ -95,9 +95,9 @@ def origin() -> Iterator[str]:
 
 
 def visit(page: "Page", url: str) -> None:
-    """Open a page of the site, until all of its explorers are there."""
+    """Open a page of the site, until its fonts and all of its explorers are there."""
     page.goto(url)
-    page.wait_for_load_state("networkidle")
+    page.evaluate("() => document.fonts.ready.then(() => true)")
     page.wait_for_function("!document.querySelector('[data-widget-model]:not([data-widget])')")
 
 

@@ -28,7 +28,9 @@ def test_it_fits_and_all_can_read_it(
                   || e.getBoundingClientRect().right > innerWidth)
         .map(e => e.outerHTML.slice(0, 150))"""
     assert page.evaluate(too_wide) == []
-    broken = violations(page, within=".bd-article", but="pre")  # code: see the next test
+    # Code, most of a page's elements, is the next test's: without it axe takes half the time.
+    page.evaluate("document.querySelectorAll('pre').forEach(e => e.textContent = '…')")
+    broken = violations(page, within=".bd-article")
     page.close()
     assert broken == []
 

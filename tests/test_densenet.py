@@ -133,7 +133,7 @@ def test_small_network_has_the_blocks(growth_rate, blocks, num_classes):
 def test_small_network_traced():
     layers = trace(small_densenet(), (1, 28, 28))
     sizes = [layer.output_shape[1:] for layer in layers if "AvgPool2d" in layer.description]
-    assert layers[0].output_shape == (16, 14, 14)
+    assert layers[0].output_shape == (32, 14, 14)
     assert sizes == [(7, 7), (3, 3)]
     assert 1e6 < layers.total_multiply_adds < 6e6
 

@@ -57,6 +57,7 @@ def test_a_first_visit(browser: Browser, origin: str, name: str, report: list[di
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("requestfailed", lambda request: problems.append(f"failed: {request.url}"))
     visit(page, f"{origin}/{name}")
+    page.wait_for_load_state("networkidle")
     weight = sum(compressed(r) for r in responses if r.url.startswith("http"))
     live = page.locator('[data-widget="live"]').count()
     cost = drag_every_slider(page)

@@ -155,7 +155,7 @@ def densenet161(num_classes: int = 1000) -> DenseNet:
 
 
 def small_densenet(
-    growth_rate: int = 8, blocks: Sequence[int] = (2, 4, 4), num_classes: int = 10
+    growth_rate: int = 16, blocks: Sequence[int] = (1, 3, 4), num_classes: int = 10
 ) -> DenseNet:
     """Make the DenseNet-BC of the paper's section 3 for grey images of 28 × 28.
 
