@@ -2,7 +2,8 @@
 
 A deck is the cells of a notebook whose metadata says `slideshow: {slide_type: …}`: `slide` begins
 one, `-` continues it, a `fragment` appears on the next key, `notes` are for the speaker. Code shows
-its outputs, or itself if tagged `slide-code`. Markdown for the deck alone is tagged `remove-cell`.
+its outputs; tagged `slide-picture`, only its pictures; tagged `slide-code`, itself. Markdown for
+the deck alone is tagged `remove-cell`.
 
 As a Sphinx extension it also gives each page that has a deck a button that opens it.
 """
