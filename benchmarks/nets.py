@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import product
+from statistics import median
 
 import numpy as np
 import torch
@@ -161,7 +162,7 @@ def summarize(runs: dict[Run, Result]) -> None:
                 tested, held_out = zip(*results, strict=True)
                 row = [name, median_and_range(tested, digits=1)]
                 if images < 60_000:
-                    row.append(median_and_range(held_out, digits=1))
+                    row.append(f"{median(held_out):.1f}")
                 seconds = f"{training_seconds(name, budget):.0f}"
                 rows.append([*row, seconds, TARGETS[name][budget] or "–"])
         held_out_too = ["Held out (%)"] if images < 60_000 else []
