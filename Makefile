@@ -38,7 +38,7 @@ lab: .venv/.all  ## open the book in JupyterLab
 execute: .venv/.all  ## run notebooks and keep their outputs: make execute [CHAPTER=book/…/….ipynb]
 	$(BIN)/python tools/execute.py $(CHAPTER)
 
-benchmarks: .venv/.all  ## measure side by side what the benchmarks' page shows (two hours and a half)
+benchmarks: .venv/.all  ## measure side by side what the benchmarks' page shows (an hour and a half)
 	@for name in imports conv2d reproduce fit epochs chapters nets; do \
 	  echo "benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
