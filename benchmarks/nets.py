@@ -11,10 +11,11 @@ networks' seconds, with both, are those of ``epochs.py``.
 
 import csv
 import os
+import signal
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import product
+from multiprocessing import Pool
 from statistics import median
 
 import numpy as np
@@ -84,17 +85,18 @@ def main(names: list[str]) -> None:
             enumerate(BUDGETS), range(SEEDS), names
         )
     ]
-    with ProcessPoolExecutor(THREADS) as pool:
-        running = {pool.submit(measure, run): run for run in wanted if run[3] and run not in done}
-        for ended in tqdm(as_completed(running), total=len(running), unit="run"):
-            run, result = running[ended], ended.result()
+    missing = [run for run in wanted if run[3] and run not in done]
+    with Pool(THREADS, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:  # Ctrl-C ends all
+        for run, result in tqdm(
+            pool.imap_unordered(measure, missing), total=len(missing), unit="run"
+        ):
             done[run] = result
             with open(RUNS, "a", newline="", encoding="utf-8") as stream:
                 csv.writer(stream, lineterminator="\n").writerow([*run, *result])
     summarize(done)
 
 
-def measure(run: Run) -> Result:
+def measure(run: Run) -> tuple[Run, Result]:
     """Train once; return both accuracies in per cent, and keep what the network predicts."""
     torch.set_num_threads(1)
     name, images, limit, epochs, seed = run
@@ -110,10 +112,8 @@ def measure(run: Run) -> Result:
     torch.save(probabilities, PREDICTIONS / f"{name}-{images}-{limit}-{seed}.pt")
     others = full[images:]
     held_out = predict_probabilities(model, others.images) if len(others) else None
-    return (
-        accuracy(probabilities, test.labels),
-        None if held_out is None else accuracy(held_out, others.labels),
-    )
+    share = None if held_out is None else accuracy(held_out, others.labels)
+    return run, (accuracy(probabilities, test.labels), share)
 
 
 @torch.no_grad()
