@@ -20,11 +20,12 @@ from statistics import median
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from d2lite.data import fashion_mnist
 from d2lite.data.small_nets import PACKAGED, pack
+from d2lite.losses import accuracy
 from d2lite.nets.alexnet import small_alexnet
 from d2lite.nets.densenet import small_densenet
 from d2lite.nets.googlenet import small_googlenet
@@ -34,7 +35,7 @@ from d2lite.nets.resnet import small_resnet
 from d2lite.nets.vgg import small_vgg
 from d2lite.plot import median_and_range
 from d2lite.shapes import trace
-from d2lite.train import fit
+from d2lite.train import evaluate, fit
 from results import FOLDER, ROOT, THREADS, save
 
 NETS: dict[str, Callable[[], nn.Module]] = {
@@ -80,12 +81,11 @@ def main(names: list[str]) -> None:
     done = read()
     PREDICTIONS.mkdir(parents=True, exist_ok=True)
     wanted = [
-        (name, images, limit, EPOCHS[name][budget], seed)
-        for (budget, (images, limit)), seed, name in product(
-            enumerate(BUDGETS), range(SEEDS), names
-        )
+        (name, *budget, epochs, seed)
+        for (i, budget), seed, name in product(enumerate(BUDGETS), range(SEEDS), names)
+        if (epochs := EPOCHS[name][i])
     ]
-    missing = [run for run in wanted if run[3] and run not in done]
+    missing = [run for run in wanted if run not in done]
     with Pool(THREADS, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:  # Ctrl-C ends all
         for run, result in tqdm(
             pool.imap_unordered(measure, missing), total=len(missing), unit="run"
@@ -108,23 +108,12 @@ def measure(run: Run) -> tuple[Run, Result]:
         label_smoothing=0.1, weight_decay=WEIGHT_DECAY[images], flip=True,
         shift=int(limit == 180), bfloat16=True, seed=seed,
     )  # fmt: skip
-    probabilities = predict_probabilities(model, test.images)
+    with torch.no_grad():
+        probabilities = torch.cat([model(batch).softmax(1) for batch in test.images.split(500)])
     torch.save(probabilities, PREDICTIONS / f"{name}-{images}-{limit}-{seed}.pt")
     others = full[images:]
-    held_out = predict_probabilities(model, others.images) if len(others) else None
-    share = None if held_out is None else accuracy(held_out, others.labels)
-    return run, (accuracy(probabilities, test.labels), share)
-
-
-@torch.no_grad()
-def predict_probabilities(model: nn.Module, images: Tensor) -> Tensor:
-    """Map images (N, 1, 28, 28) to the classes' probabilities (N, 10)."""
-    return torch.cat([model(batch).softmax(1) for batch in images.split(500)])
-
-
-def accuracy(probabilities: Tensor, labels: Tensor) -> float:
-    """Return how often the most probable class is the true one, in per cent."""
-    return round(100 * (probabilities.argmax(1) == labels).double().mean().item(), 2)
+    held_out = round(100 * evaluate(model, others), 2) if len(others) else None
+    return run, (round(100 * accuracy(probabilities, test.labels), 2), held_out)
 
 
 #: Fewer images need a harder pull.
@@ -160,15 +149,16 @@ def summarize(runs: dict[Run, Result]) -> None:
             results = [result for run, result in runs.items() if run[:4] == chosen]
             if len(results) >= SEEDS:
                 tested, held_out = zip(*results, strict=True)
-                row = [name, median_and_range(tested, digits=1)]
-                if images < 60_000:
-                    row.append(f"{median(held_out):.1f}")
-                seconds = f"{training_seconds(name, budget):.0f}"
-                rows.append([*row, seconds, TARGETS[name][budget] or "–"])
-        held_out_too = ["Held out (%)"] if images < 60_000 else []
+                row = {
+                    "Network": name,
+                    "Accuracy (%)": median_and_range(tested, digits=1),
+                    "Held out (%)": f"{median(held_out):.1f}" if None not in held_out else None,
+                    "Seconds": f"{training_seconds(name, budget):.0f}",
+                    "Aim (%)": TARGETS[name][budget] or "–",
+                }
+                rows.append({key: value for key, value in row.items() if value is not None})
         if rows:
-            head = ["Network", "Accuracy (%)", *held_out_too, "Seconds", "Aim (%)"]
-            save(f"nets-{images}-in-{limit}", head, rows)
+            save(f"nets-{images}-in-{limit}", rows[0], [row.values() for row in rows])
     keep_predictions(1)
 
 

@@ -338,6 +338,16 @@ def test_the_packaged_predictions_are_those_of_the_benchmark() -> None:
         assert found == {run: accuracy for run, accuracy in runs.items() if run[0] == name}
 
 
+def test_held_out_training_images_are_easier_than_the_test_images() -> None:
+    with open(ROOT / "benchmarks" / "nets-runs.csv", newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["held_out"]]
+    gaps: dict[str, list[float]] = {}
+    for row in rows:
+        gap = float(row["held_out"]) - float(row["accuracy"])
+        gaps.setdefault(row["net"], []).append(gap)
+    assert len(gaps) == 7 and all(len(runs) == 3 and min(runs) > 0 for runs in gaps.values())
+
+
 @given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=10).filter(any))
 def test_packing_keeps_probabilities_and_who_leads(numbers: list[float]) -> None:
     probabilities = torch.tensor(numbers) / sum(numbers)
