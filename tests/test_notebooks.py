@@ -124,7 +124,7 @@ def test_taught_code_is_shipped_code(notebook: nbformat.NotebookNode) -> None:
 
 
 def bare(source: str, name: str) -> str:
-    """A function's or class's syntax tree, without docstrings, comments and type hints."""
+    """A function's or class's syntax tree, without docstrings, comments, type hints and checks."""
     definitions = (ast.FunctionDef, ast.ClassDef)
     top = next(n for n in ast.parse(source).body if isinstance(n, definitions) and n.name == name)
     for node in ast.walk(top):
@@ -132,9 +132,14 @@ def bare(source: str, name: str) -> str:
             node.body = node.body[1:]
         if isinstance(node, ast.FunctionDef):
             node.returns = None
+            node.decorator_list = [d for d in node.decorator_list if not is_check(d)]
         if isinstance(node, ast.arg):
             node.annotation = None
     return ast.unparse(top)
+
+
+def is_check(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "checked"
 
 
 def test_a_chapter_has_its_parts(notebook: nbformat.NotebookNode) -> None:
