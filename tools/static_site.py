@@ -1,18 +1,25 @@
 """A Sphinx extension that keeps the built site small and free of third parties."""
 
+import hashlib
+import os
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
 
+import tinycss2
 from fontTools import subset
 from sphinx.application import Sphinx
 from sphinxcontrib import katex
 
 ICON = re.compile(r"\.fa-[\w-]+:before(?:,\.fa-[\w-]+:before)*\{content:\"\\[0-9a-f]+\"\}")
 CODE_POINT = re.compile(r"(?:content:|--pst-icon-[\w-]+: ?)\"\\([0-9a-f]{2,5})\"")
+STYLE_SHEET = re.compile(r'<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="([^"?]*)[^"]*"[^>]*>\s*')
+FONT = re.compile(r'<link rel="preload" as="font"[^>]*>\s*')
+FONTS = "sans.woff2", "mono.woff2"  # those that every page needs at once
 
 
 def prepare_katex(app: Sphinx | None = None) -> None:
@@ -80,6 +87,149 @@ def keep_used_icons(app: Sphinx, exception: Exception | None) -> None:
             font.unlink()
 
 
+def keep_used_letters(app: Sphinx, exception: Exception | None) -> None:
+    """Cut KaTeX's fonts down to the characters that are in the pages and decks."""
+    if exception:
+        return
+    pages = "".join(page.read_text(encoding="utf-8") for page in Path(app.outdir).rglob("*.html"))
+    characters = ",".join(f"U+{ord(character):x}" for character in sorted(set(pages)))
+    for font in (Path(app.outdir) / "_static" / "katex" / "fonts").glob("*.woff2"):
+        subset.main(
+            [
+                str(font), f"--unicodes={characters}", "--flavor=woff2", "--no-hinting",
+                "--layout-features=*", f"--output-file={font}",
+            ]
+        )  # fmt: skip
+
+
+def join_styles(app: Sphinx, exception: Exception | None) -> None:
+    """Make one style sheet of all that a page loads: each by itself holds up the first paint."""
+    if exception:
+        return
+    out = Path(app.outdir).resolve()
+    joined, static = out / "_static" / "styles.css", out / "_static"
+    pages = [p for p in out.rglob("*.html") if not {"_static", "slides"} & set(p.parts)]
+    texts = {page: page.read_text(encoding="utf-8") for page in pages}
+    sheets: dict[Path, None] = {}  # in the order in which pages load them
+    if joined.exists():  # pages that this build left as they are
+        sheets |= dict.fromkeys(
+            static / name for name in joined.read_text().splitlines()[1].split()
+        )
+    for page, text in texts.items():
+        sheets |= dict.fromkeys(
+            (page.parent / link).resolve() for link in STYLE_SHEET.findall(text)
+        )
+    sheets.pop(joined, None)
+
+    def moved(sheet: Path) -> str:
+        """Its text and what it imports, with addresses as they are from `_static`."""
+        text = re.sub(r"/\*.*?\*/", "", sheet.read_text(encoding="utf-8"), flags=re.DOTALL)
+        text = re.sub(
+            r"url\((?!['\"]?(?:data:|#))['\"]?([^)]*?)['\"]?\)",
+            lambda url: f"url({os.path.relpath(sheet.parent / url[1], static)})",
+            text.replace('@charset "UTF-8";', ""),
+        )
+        return re.sub(r'@import "([^"]+)";', lambda name: moved(sheet.parent / name[1]), text)
+
+    names = " ".join(os.path.relpath(sheet, static) for sheet in sheets)
+    text = "\n".join(["/*", names, "*/", *map(moved, sheets)])
+    joined.write_text(text, encoding="utf-8")
+    version = hashlib.sha256(text.encode()).hexdigest()[:8]
+    for page, text in texts.items():
+        root = os.path.relpath(static, page.parent)
+        links = [
+            f'<link rel="preload" as="font" type="font/woff2" href="{root}/fonts/{font}" crossorigin>'
+            for font in FONTS
+        ]
+        links.append(f'<link rel="stylesheet" href="{root}/styles.css?v={version}">')
+        head, _, rest = FONT.sub("", text).partition(STYLE_SHEET.search(text)[0])
+        text = head + "\n".join(links) + "\n" + STYLE_SHEET.sub("", rest)
+        page.write_text(text, encoding="utf-8")
+
+
+def drop_unused_rules(app: Sphinx, exception: Exception | None) -> None:
+    """Leave out of the joined sheet what no page can show: rules for classes that none has."""
+    if exception:
+        return
+    out = Path(app.outdir)
+    sheet = out / "_static" / "styles.css"
+    files = [*out.rglob("*.html"), *(out / "_static").rglob("*.js")]
+    words = set(re.findall(r"[\w-]+", "".join(f.read_text(encoding="utf-8") for f in files)))
+
+    def used(selector: str) -> bool:
+        selector = re.sub(r":(?:not|is|where|has)\([^()]*\)", "", selector)
+        return all(name in words for name in re.findall(r"[.#](-?[A-Za-z_][\w-]*)", selector))
+
+    def kept(rules: list) -> str:
+        text = ""
+        for rule in rules:
+            if rule.type == "at-rule" and rule.lower_at_keyword in ("media", "supports"):
+                inner = kept(tinycss2.parse_rule_list(rule.content, True, True))
+                text += f"@{rule.at_keyword}{tinycss2.serialize(rule.prelude)}{{{inner}}}" * bool(
+                    inner
+                )
+            elif rule.type == "qualified-rule":
+                selectors = tinycss2.serialize(rule.prelude)
+                if any(map(used, re.split(r",(?![^()]*\))", selectors))):
+                    text += f"{selectors.strip()}{{{tinycss2.serialize(rule.content).strip()}}}\n"
+            else:
+                text += rule.serialize()
+        return text
+
+    first, names, *rest = sheet.read_text(encoding="utf-8").split("\n", 2)
+    rules = tinycss2.parse_stylesheet("".join(rest), True, True)
+    sheet.write_text("\n".join([first, names, "*/", kept(rules)]), encoding="utf-8")
+
+
+def lighten(app: Sphinx, exception: Exception | None) -> None:
+    """Bring down the number of elements in code and formulas, and mend the formulas.
+
+    Words of code that have no colour of their own need no element. KaTeX writes the source of each
+    formula beside it; and of an operator such as max two elements where one may stand.
+    """
+    if exception:
+        return
+    out = Path(app.outdir)
+    rules = re.findall(
+        r"(\S+) \.highlight (?:\.(\w+) )?{(.*)}", (out / "_static/pygments.css").read_text()
+    )
+    base = {theme: re.search(r"\bcolor: \S+", body)[0] for theme, kind, body in rules if not kind}
+    coloured = {kind for theme, kind, body in rules if kind and body.strip() != base.get(theme)}
+    plain = re.compile(rf'<span class="(?!(?:{"|".join(coloured)})")\w{{1,3}}">([^<]*)</span>')
+    for page in out.rglob("*.html"):
+        text = found = page.read_text(encoding="utf-8")
+        text = re.sub(
+            r"(?<=<pre>)(?:(?!</pre>).)*",
+            lambda code: plain.sub(r"\1", code[0]),
+            text,
+            flags=re.DOTALL,
+        )
+        text = re.sub(r"<semantics>(.*?)<annotation.*?</annotation></semantics>", r"\1", text)
+        text = re.sub(r"(?<!<mrow>)<mi>(\w+)</mi><mo>\u2061</mo>", r"<mrow>\g<0></mrow>", text)
+        if text != found:
+            page.write_text(text, encoding="utf-8")
+
+
+def size_pictures(app: Sphinx, exception: Exception | None) -> None:
+    """Say each picture's size, so that its place is kept, and load it when it comes near."""
+    if exception:
+        return
+    sizes = {}
+    for picture in (Path(app.outdir) / "_images").glob("*.png"):
+        with picture.open("rb") as file:
+            sizes[picture.name] = struct.unpack(">16x2I", file.read(24))
+
+    def sized(image: re.Match) -> str:
+        width, height = sizes[image[2]]
+        return f'{image[1]} width="{width}" height="{height}" loading="lazy" decoding="async" />'
+
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        found = re.sub(r'(<img alt="[^"]*" src="[^"]*_images/(\w+\.png)") />', sized, text)
+        if found != text:
+            page.write_text(found, encoding="utf-8")
+
+
 def load_when_needed(app: Sphinx, exception: Exception | None) -> None:
     """Load the search index where it is searched, and logos of a closed menu when it opens."""
     tools = re.compile(
@@ -119,10 +269,16 @@ def setup(app: Sphinx) -> dict:
     explorers = Path(__file__).parent.parent / "d2lite" / "explore"
     app.config.html_static_path.append(str(explorers / "explorer.css"))  # for the still pictures
     app.add_css_file("explorer.css")
+    app.add_css_file("fonts/fonts.css")
     app.connect("builder-inited", prepare_katex)
     app.connect("html-page-context", drop_unneeded, priority=900)
     app.connect("html-page-context", mend_citations)
     app.connect("build-finished", keep_used_icons)
+    app.connect("build-finished", keep_used_letters)
     app.connect("build-finished", drop_source_maps)
+    app.connect("build-finished", size_pictures)
+    app.connect("build-finished", lighten)
+    app.connect("build-finished", join_styles)
+    app.connect("build-finished", drop_unused_rules)
     app.connect("build-finished", load_when_needed)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
