@@ -8,7 +8,7 @@ PORT ?= 8000
 BUILD := $(BIN)/jupyter-book build book --config _config.yml --toc $(CURDIR)/_toc.yml --path-output . -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help book slides serve test lab execute benchmarks student lint links lock clean
+.PHONY: help book heights slides serve test lab execute benchmarks student lint links lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ execute: .venv/.all  ## run notebooks and keep their outputs: make execute [CHAP
 benchmarks: .venv/.all  ## measure side by side what the benchmarks' page shows (an hour and a half)
 	@for name in imports conv2d reproduce fit epochs chapters nets; do \
 	  echo "benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+heights: .venv/.all book  ## measure how high the explorers stand, after they have changed
+	@$(BIN)/python tools/heights.py
 
 student: .venv/.all  ## student copies for nbgrader, without outputs and solutions, into _build/student
 	@$(BIN)/python tools/student.py

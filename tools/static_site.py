@@ -1,6 +1,7 @@
 """A Sphinx extension that keeps the built site small and free of third parties."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -137,14 +138,36 @@ def join_styles(app: Sphinx, exception: Exception | None) -> None:
     version = hashlib.sha256(text.encode()).hexdigest()[:8]
     for page, text in texts.items():
         root = os.path.relpath(static, page.parent)
-        links = [
-            f'<link rel="preload" as="font" type="font/woff2" href="{root}/fonts/{font}" crossorigin>'
-            for font in FONTS
-        ]
+        font = '<link rel="preload" as="font" type="font/woff2" crossorigin href="{}/fonts/{}">'
+        links = [font.format(root, name) for name in FONTS]
         links.append(f'<link rel="stylesheet" href="{root}/styles.css?v={version}">')
         head, _, rest = FONT.sub("", text).partition(STYLE_SHEET.search(text)[0])
         text = head + "\n".join(links) + "\n" + STYLE_SHEET.sub("", rest)
         page.write_text(text, encoding="utf-8")
+
+
+def keep_room(app: Sphinx, exception: Exception | None) -> None:
+    """Keep as much room for each explorer as it will take: `heights.py` has measured it."""
+    if exception:
+        return
+    heights = json.loads((Path(app.outdir) / "_static" / "heights.json").read_text())
+    for name, rows in heights.items():
+        page = Path(app.outdir, name)
+        if not page.exists():
+            continue
+        text = page.read_text(encoding="utf-8")
+        rules = "".join(
+            f"@media (scripting: enabled) and (min-width: {width}px) {{"
+            + "".join(f".d2-room-{i}{{min-height:{row[i]}px}}" for i in range(len(row)))
+            + "}"
+            for width, row in rows.items()
+        )
+        still = '<div class="d2-still'
+        first, *others = text.split(f'{still}"')
+        found = first + "".join(f'{still} d2-room-{i}"{rest}' for i, rest in enumerate(others))
+        if found != text:
+            found = found.replace("</head>", f"<style>{rules}</style></head>", 1)
+            page.write_text(found, encoding="utf-8")
 
 
 def drop_unused_rules(app: Sphinx, exception: Exception | None) -> None:
@@ -277,6 +300,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("build-finished", keep_used_letters)
     app.connect("build-finished", drop_source_maps)
     app.connect("build-finished", size_pictures)
+    app.connect("build-finished", keep_room)
     app.connect("build-finished", lighten)
     app.connect("build-finished", join_styles)
     app.connect("build-finished", drop_unused_rules)

@@ -1,0 +1,117 @@
+"""The layout of the built site: alike on every machine, steady while it loads, on every width."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import matplotlib
+import pytest
+from conftest import NAMES, SITE, visit
+from playwright.sync_api import Browser, sync_playwright
+
+READ = [name for name in NAMES if name not in ("genindex.html", "search.html")]
+WIDTHS = (320, 360, 390, 768, 1280)
+# Sums up the shifts that no reader caused (https://web.dev/articles/cls).
+WATCH = """window.shifts = [];
+new PerformanceObserver((list) => shifts.push(...list.getEntries().filter((e) => !e.hadRecentInput)
+  .map((e) => [e.value, e.sources.map((s) => (s.node?.outerHTML ?? "").slice(0, 60))])))
+  .observe({ type: "layout-shift", buffered: true });"""
+# Blocks of code that scroll, or anything that reaches beyond the window.
+WIDE_CODE = """() => [...document.querySelectorAll(".bd-article .highlight pre")]
+  .filter((e) => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)
+  .map((e) => e.textContent.slice(0, 80))"""
+
+
+@pytest.mark.parametrize("name", READ)
+def test_nothing_jumps_and_no_width_scrolls(browser: Browser, origin: str, name: str) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.add_init_script(WATCH)
+    visit(page, f"{origin}/{name}")
+    page.wait_for_load_state("networkidle")
+    shifts = page.evaluate("shifts")
+    assert sum(shift for shift, _ in shifts) <= 0.02, shifts
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 844})
+        page.evaluate("() => new Promise((f) => requestAnimationFrame(() => setTimeout(f)))")
+        beyond = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert beyond <= 0, f"{beyond} px too wide at {width} px"
+    assert page.evaluate(WIDE_CODE) == [], "code scrolls at 1280 px"
+    page.close()
+
+
+FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>
+<dir>{folder}</dir><cachedir>{cache}</cachedir>
+<selectfont><rejectfont><glob>{rejected}</glob></rejectfont></selectfont></fontconfig>"""
+# A page of every kind: the landing page, explorers, formulas, tables, code; and decks.
+SAMPLES = (
+    "index.html",
+    "convolution/output-size.html",
+    "training/optimizers.html",
+    "normalization/batch-norm.html",
+    "architectures/resnet.html",
+    "teaching/convolution.html",
+    "slides/architectures/comparison.html",
+    "slides/training/pytorch-essentials.html",
+)
+BOXES = """() => [...document.body.querySelectorAll("*")]
+  .filter((e) => !e.closest("select, svg.d2-pixels") && e.checkVisibility())
+  .map((e) => [e.localName, e.className.baseVal ?? e.className, e.getBoundingClientRect()])
+  .map(([tag, name, { width, height }]) => [tag, name, Math.round(width), Math.round(height)])"""
+
+
+@pytest.fixture(scope="module")
+def with_fonts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Browser]]:
+    """Start a Chromium that knows matplotlib's fonts, but for those whose files match a pattern."""
+    from shutil import which
+
+    chromium = which("chromium") or which("chromium-browser") or which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium found")
+    with sync_playwright() as playwright:
+        browsers = []
+
+        def start(rejected: str) -> Browser:
+            folder = tmp_path_factory.mktemp("fonts")
+            settings = folder / "fonts.conf"
+            fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
+            settings.write_text(
+                FONTS.format(folder=fonts, cache=folder / "cache", rejected=rejected)
+            )
+            browsers.append(
+                playwright.chromium.launch(
+                    executable_path=chromium,
+                    args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+                    env={**os.environ, "FONTCONFIG_FILE": str(settings)},
+                )
+            )
+            return browsers[-1]
+
+        yield start
+        for browser in browsers:
+            browser.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="fontconfig chooses the fonts")
+def test_every_measure_is_the_same_whatever_fonts_a_machine_has(
+    with_fonts: Callable[[str], Browser], origin: str
+) -> None:
+    browsers = with_fonts("*/[!D]*.ttf"), with_fonts("*/DejaVu*.ttf")
+    for name in SAMPLES:
+        for width in (390, 1280):
+            found = []
+            for browser in browsers:
+                page = browser.new_page(viewport={"width": width, "height": 844})
+                visit(page, f"{origin}/{name}")
+                page.wait_for_load_state("networkidle")
+                found.append(page.evaluate(BOXES))
+                page.close()
+            only_dejavu, no_dejavu = found
+            differ = [
+                pair for pair in zip(only_dejavu, no_dejavu, strict=True) if pair[0] != pair[1]
+            ]
+            assert not differ, f"{name} at {width} px: {differ[:5]}"
+
+
+def test_the_fonts_are_small() -> None:
+    fonts = (SITE / "_static" / "fonts").glob("*.woff2")
+    assert sum(font.stat().st_size for font in fonts) <= 90_000
