@@ -57,11 +57,9 @@ class Optimizer(torch.optim.Optimizer):
         """Save settings and state, so that this class or its twin in ``torch.optim`` can go on."""
         saved = copy.deepcopy(super().state_dict())
         if twin := self._twin():
+            state = {k: _as_torchs(v, twin) for k, v in saved["state"].items()}
             fresh = twin.state_dict()["state"]  # AdaGrad's is full before the first step
-            saved["state"] = {
-                **fresh,
-                **{k: _as_torchs(v, twin) for k, v in saved["state"].items()},
-            }
+            saved["state"] = fresh | {k: v for k, v in state.items() if v}
             for group in saved["param_groups"]:
                 group.update({name: twin.defaults[name] for name in twin.defaults.keys() - group})
         return saved
@@ -108,8 +106,10 @@ def _nesterov_has_momentum(momentum: float, nesterov: bool) -> None:
 
 
 def _two_shares(betas: Any) -> None:
-    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+    if not isinstance(betas, (tuple, list)):
         raise TypeError("must be two numbers")
+    if len(betas) != 2:
+        raise ValueError("must be two numbers")
     for beta in betas:
         _share(beta)
 
