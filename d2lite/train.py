@@ -219,6 +219,8 @@ def fit(
 def evaluate(model: nn.Module, data: Dataset) -> float:
     """Measure a classifier's accuracy: the share of examples, 0 to 1, whose class it predicts.
 
+    Examples with a negative label, such as padding, do not count.
+
     >>> evaluate(nn.Identity(), (torch.eye(2), torch.tensor([0, 0])))
     0.5
 
@@ -228,7 +230,7 @@ def evaluate(model: nn.Module, data: Dataset) -> float:
     """
     images, labels = tensors(data)
     right = predict(model, images) == labels
-    return right.sum().item() / right.numel()
+    return right.sum().item() / (labels >= 0).sum().item()
 
 
 @checked(
