@@ -80,7 +80,7 @@ class Optimizer(torch.optim.Optimizer):
     def _twin(self) -> torch.optim.Optimizer | None:
         """Make PyTorch's optimizer of this name, of parameters of the same shapes, if there is."""
         for kind in type(self).__mro__:
-            twin = getattr(torch.optim, kind.__name__, torch.optim.Optimizer)
+            twin: Any = getattr(torch.optim, kind.__name__, torch.optim.Optimizer)
             if twin is not torch.optim.Optimizer:
                 return twin([torch.zeros_like(w) for g in self.param_groups for w in g["params"]])
         return None

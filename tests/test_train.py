@@ -267,9 +267,7 @@ def test_what_is_not_finite_is_not_blamed_on_the_rate(wrong):
 
 def test_a_loss_that_was_never_finite_is_not_blamed_on_the_rate():
     data = images_with_a_bright_side(20)
-    with pytest.raises(
-        FloatingPointError, match=r"model: the loss is -?inf in epoch 1, step 1,"
-    ):
+    with pytest.raises(FloatingPointError, match=r"model: the loss is -?inf in epoch 1, step 1,"):
         fit(small_model(), data, epochs=1, loss=lambda model, x, y: model(x).sum() / 0)
     large = LabelledImages(data.images * 1e38, data.labels, data.classes)
     with pytest.raises(
