@@ -193,8 +193,8 @@ def fit(
                     step = epoch * batches + number_of_batch
                     require_finite(value, batch, lr, step, batches)
                     value.backward()
-                    step_lr = lr * _factor(schedule, step)
-                    _descend(parameters, velocities, step_lr, weight_decay)
+                    step_lr = float(lr) * _factor(schedule, step)
+                    _descend(parameters, velocities, step_lr, float(weight_decay))
                     losses.append(value.detach())
                     if scores is not None:
                         right += _right(scores, batch[-1])

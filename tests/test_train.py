@@ -489,8 +489,8 @@ def test_settings_may_be_numpys(one_thread):
     theirs = fit(models[1], data, **{name: np.array(v)[()] for name, v in settings.items()})
     assert torch.equal(weights(models[0]), weights(models[1]))
     assert ours.lr == theirs.lr and repr(ours) == repr(theirs)
-    tiny = {"epochs": np.int8(100), "batch_size": np.uint8(10)}  # 200 steps are no int8
-    assert len(fit(small_model(), data, **tiny)) == 100
+    tiny = {"epochs": np.int8(100), "batch_size": np.uint8(10), "lr": np.float32(0.1)}
+    assert len(fit(small_model(), data, **tiny)) == 100  # 200 steps, which are no int8
 
 
 def test_what_does_not_fit_is_named():
