@@ -237,6 +237,18 @@ def test_how_torch_computes_is_no_other_rule(name):
     getattr(optim, name)(twins(0)[0]).load_state_dict(saved)
 
 
+def test_a_velocity_of_none_is_none():
+    """PyTorch before 2.5 saves one where SGD has no momentum."""
+    (ours, _), loss = twins(0), network(0)
+    giver = optim.SGD(ours, lr=0.1)
+    descend(giver, ours, loss, 2)
+    saved = giver.state_dict()
+    saved["state"] = {0: {"momentum_buffer": None}}
+    saved["param_groups"][0]["momentum"] = 0.9
+    giver.load_state_dict(saved)
+    descend(giver, ours, loss, 2)
+
+
 class Signs(optim.Optimizer):
     """Steps of one length: not one of PyTorch's."""
 
