@@ -238,7 +238,7 @@ def test_how_torch_computes_is_no_other_rule(name):
 
 
 def test_a_velocity_of_none_is_none():
-    """PyTorch before 2.5 saves one where SGD has no momentum."""
+    """Some versions of PyTorch save one where SGD has no momentum."""
     (ours, _), loss = twins(0), network(0)
     giver = optim.SGD(ours, lr=0.1)
     descend(giver, ours, loss, 2)
