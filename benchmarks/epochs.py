@@ -10,6 +10,7 @@ from statistics import median
 import torch
 
 from d2lite.data import fashion_mnist
+from d2lite.data.augment import flip
 from d2lite.train import fit
 from nets import NETS
 from results import ROOT, THREADS, save
@@ -23,8 +24,10 @@ if __name__ == "__main__":
     for round_ in range(ROUNDS):
         for name, make in NETS.items():
             if round_ == 0:
-                fit(make(), train[:5000], epochs=1, flip=True, bfloat16=True)  # what happens once
-            history = fit(make(), train, epochs=1, flip=True, bfloat16=True)
+                fit(
+                    make(), train[:5000], epochs=1, augment=flip, bfloat16=True
+                )  # what happens once
+            history = fit(make(), train, epochs=1, augment=flip, bfloat16=True)
             took[name].append(history.seconds)
     rows = [
         [name, f"{median(times):.2f}", f"{min(times):.2f}–{max(times):.2f}"]

@@ -21,6 +21,7 @@ from torchvision.datasets import FashionMNIST
 from torchvision.transforms import Compose, RandomHorizontalFlip, ToTensor
 
 from d2lite.data import fashion_mnist
+from d2lite.data.augment import flip
 from d2lite.nets.lenet import LeNet
 from d2lite.train import evaluate, fit
 from results import ROOT, THREADS, save
@@ -31,7 +32,7 @@ EPOCHS, ROUNDS, LR = 1, 3, 0.05
 def ours(bfloat16: bool) -> tuple[float, LeNet]:
     """Train with ``fit``."""
     model = LeNet()
-    history = fit(model, TRAIN, epochs=EPOCHS, lr=LR, flip=True, bfloat16=bfloat16)
+    history = fit(model, TRAIN, epochs=EPOCHS, lr=LR, augment=flip, bfloat16=bfloat16)
     return history.seconds, model
 
 

@@ -14,18 +14,20 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from multiprocessing import Pool
 from statistics import median
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from d2lite.data import fashion_mnist
+from d2lite.data.augment import flip, shift
 from d2lite.data.small_nets import PACKAGED, pack
-from d2lite.losses import accuracy
+from d2lite.losses import accuracy, classification
 from d2lite.nets.alexnet import small_alexnet
 from d2lite.nets.densenet import small_densenet
 from d2lite.nets.googlenet import small_googlenet
@@ -96,6 +98,11 @@ def main(names: list[str]) -> None:
     summarize(done)
 
 
+def flip_and_shift(*batch: Tensor) -> tuple[Tensor, ...]:
+    """Mirror images, and move them by a pixel at most."""
+    return shift(*flip(*batch), pixels=1)
+
+
 def measure(run: Run) -> tuple[Run, Result]:
     """Train once; return both accuracies in per cent, and keep what the network predicts."""
     torch.set_num_threads(1)
@@ -105,8 +112,8 @@ def measure(run: Run) -> tuple[Run, Result]:
     model = NETS[name]()
     fit(
         model, full[:images], epochs=epochs, lr=0.1 if name == "LeNet" else 0.3,
-        label_smoothing=0.1, weight_decay=WEIGHT_DECAY[images], flip=True,
-        shift=int(limit == 180), bfloat16=True, seed=seed,
+        loss=partial(classification, label_smoothing=0.1), weight_decay=WEIGHT_DECAY[images],
+        augment=flip_and_shift if limit == 180 else flip, bfloat16=True, seed=seed,
     )  # fmt: skip
     with torch.no_grad():
         probabilities = torch.cat([model(batch).softmax(1) for batch in test.images.split(500)])

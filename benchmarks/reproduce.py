@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from d2lite.data import fashion_mnist
+from d2lite.data.augment import flip
 from d2lite.nets.lenet import LeNet
 from d2lite.train import evaluate, fit
 from results import save
@@ -19,7 +20,7 @@ def run(threads: int, bfloat16: bool) -> tuple[Tensor, float]:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = LeNet()
-    fit(model, TRAIN, epochs=2, flip=True, bfloat16=bfloat16)
+    fit(model, TRAIN, epochs=2, augment=flip, bfloat16=bfloat16)
     weights = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
     return weights, 100 * evaluate(model, TEST)
 

@@ -157,6 +157,17 @@ def boolean(value: object) -> None:
         raise TypeError("must be True or False")
 
 
+def function(value: object) -> None:
+    """Obey as a rule: a function, or another object that can be called.
+
+    >>> check("schedule", 0.1, function)
+    Traceback (most recent call last):
+    TypeError: schedule=0.1: must be a function
+    """
+    if not callable(value):
+        raise TypeError("must be a function")
+
+
 def one_of(*choices: object) -> Rule:
     """Make the rule of a choice.
 

@@ -1,11 +1,12 @@
 """Dropout: delete units at random while training, so that none can rely on another."""
 
-from numbers import Real
-
 import torch
 from torch import Generator, Tensor, nn
 
+from d2lite.checks import checked, number, tensor
 
+
+@checked(x=tensor(empty=True), p=number(at_least=0, at_most=1))
 def dropout(
     x: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None
 ) -> Tensor:
@@ -35,10 +36,6 @@ def dropout(
     >>> dropout(torch.ones(1000), p=0.5).unique()
     tensor([0., 2.])
     """
-    _check(p)
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        kind = x.dtype if isinstance(x, Tensor) else f"a {type(x).__name__}"
-        raise TypeError(f"x: {kind}, must be a floating-point tensor")
     if not training or p == 0:
         return x
     mask = torch.empty_like(x).bernoulli_(1 - p, generator=generator)  # 1 keeps, 0 drops
@@ -59,9 +56,9 @@ class Dropout(nn.Module):
     tensor([1., 1., 1.])
     """
 
+    @checked(p=number(at_least=0, at_most=1))
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        _check(p)
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,10 +68,3 @@ class Dropout(nn.Module):
     def extra_repr(self) -> str:
         """Show p when the module is printed."""
         return f"p={self.p}"
-
-
-def _check(p: float) -> None:
-    if not isinstance(p, Real) or isinstance(p, bool):
-        raise TypeError(f"p={p!r}: must be a number from 0 to 1")
-    if not 0 <= p <= 1:
-        raise ValueError(f"p={p}: must be ≥ 0 and ≤ 1")

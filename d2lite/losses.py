@@ -4,9 +4,44 @@ N examples, C classes. Logits are a network's raw outputs, any real numbers; ``s
 into probabilities.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
+
+from d2lite.checks import checked, given, number, tensor
+
+#: Of a model and a batch: a scalar, or a scalar and the scores that ``fit`` counts the right of.
+Loss = Callable[..., Tensor | tuple[Tensor, Tensor]]
+
+
+def _classes(labels: Any) -> None:
+    tensor("(N,)", floating=False)(labels)
+    if labels.dtype != torch.int64:
+        raise TypeError("must be int64")
+
+
+def _labels_fit(logits: Tensor, labels: Tensor) -> None:
+    N, C = logits.shape
+    if len(labels) != N:
+        raise ValueError(f"labels{given(labels)}: must be ({N},)")
+    for label in (labels.min().item(), labels.max().item()):
+        if not 0 <= label < C:
+            raise ValueError(f"labels: {label} is among them, must be ≥ 0 and ≤ {C - 1}")
+
+
+def _no_nan(logits: Tensor) -> None:
+    if logits.isnan().any():
+        raise ValueError("logits: NaN is among them, which is neither right nor wrong")
+
+
+def _same_shape(prediction: Tensor, target: Tensor) -> None:
+    if prediction.shape != target.shape:
+        shape = tuple(prediction.shape)
+        raise ValueError(f"target{given(target)}: must be {shape} as the prediction")
 
 
 def softmax(logits: Tensor, dim: int = -1) -> Tensor:
@@ -44,6 +79,7 @@ def log_softmax(logits: Tensor, dim: int = -1) -> Tensor:
     return shifted - torch.log(torch.exp(shifted).sum(dim, keepdim=True))
 
 
+@checked(_same_shape, prediction=tensor(empty=True), target=tensor(floating=False, empty=True))
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
     """Average the squared error over all elements of two tensors of one shape, whichever it is.
 
@@ -56,17 +92,12 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
     >>> mse(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
     tensor(2.)
     """
-    _check_tensors(prediction=prediction, target=target)
-    if not prediction.is_floating_point():
-        raise TypeError(f"prediction: {prediction.dtype}, must be floating-point")
-    if prediction.shape != target.shape:
-        raise ValueError(
-            f"target: shape {tuple(target.shape)}, must be {tuple(prediction.shape)} "
-            "as the prediction"
-        )
     return ((prediction - target) ** 2).mean()
 
 
+@checked(
+    _labels_fit, logits=tensor("(N, C)"), labels=_classes, label_smoothing=number(0, at_most=1)
+)
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Average −log p(right class) over the batch, equal to ``torch.nn.functional.cross_entropy``.
 
@@ -91,7 +122,6 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
     >>> cross_entropy(torch.zeros(1, 10), torch.tensor([3]))  # log 10
     tensor(2.3026)
     """
-    _check(logits, labels, label_smoothing)
     log_p = log_softmax(logits)
     loss = -log_p.gather(1, labels[:, None])[:, 0]
     if label_smoothing:
@@ -99,6 +129,9 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
     return loss.mean()
 
 
+@checked(
+    _labels_fit, logits=tensor("(N, C)"), labels=_classes, label_smoothing=number(0, at_most=1)
+)
 def cross_entropy_grad(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Differentiate ``cross_entropy`` with respect to the logits: (softmax − target) / N.
 
@@ -107,44 +140,42 @@ def cross_entropy_grad(logits: Tensor, labels: Tensor, label_smoothing: float = 
     >>> cross_entropy_grad(torch.zeros(1, 2), torch.tensor([0]))
     tensor([[-0.5000,  0.5000]])
     """
-    _check(logits, labels, label_smoothing)
     N, C = logits.shape
     target = (1 - label_smoothing) * one_hot(labels, C).to(logits) + label_smoothing / C
     return (softmax(logits) - target) / N
 
 
+@checked(_labels_fit, _no_nan, logits=tensor("(N, C)"), labels=_classes)
 def accuracy(logits: Tensor, labels: Tensor) -> float:
     """Compute the fraction of examples whose largest logit is that of the right class.
 
-    The arguments and errors are those of ``cross_entropy``.
+    The arguments and errors are those of ``cross_entropy``; NaN among the logits is a ValueError.
 
     >>> accuracy(torch.tensor([[0.1, 0.9], [0.8, 0.2]]), torch.tensor([1, 1]))
     0.5
     """
-    _check(logits, labels)
     return (logits.argmax(dim=1) == labels).sum().item() / len(labels)
 
 
-def _check(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> None:
-    """Raise an error that says which argument does not fit, and why."""
-    _check_tensors(logits=logits, labels=labels)
-    if not logits.is_floating_point():
-        raise TypeError(f"logits: {logits.dtype}, must be floating-point")
-    if labels.dtype != torch.int64:
-        raise TypeError(f"labels: {labels.dtype}, must be torch.int64")
-    if logits.ndim != 2 or 0 in logits.shape:
-        raise ValueError(f"logits: shape {tuple(logits.shape)}, must be (N, C), not empty")
-    N, C = logits.shape
-    if labels.shape != (N,):
-        raise ValueError(f"labels: shape {tuple(labels.shape)}, must be ({N},)")
-    for label in (labels.min().item(), labels.max().item()):
-        if not 0 <= label < C:
-            raise ValueError(f"labels: {label} is among them, must be ≥ 0 and ≤ {C - 1}")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing={label_smoothing}: must be ≥ 0 and ≤ 1")
+def classification(
+    model: nn.Module, images: Tensor, labels: Tensor, label_smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Compute what ``train.fit`` minimises unless told otherwise: a classifier's cross-entropy.
 
+    With ``functools.partial(classification, label_smoothing=0.1)``, it smooths.
 
-def _check_tensors(**values: object) -> None:
-    for name, value in values.items():
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name}: a {type(value).__name__}, must be a tensor")
+    Args:
+        model: From images to scores (N, C), or (N, C, …) with labels (N, …).
+        images: (N, …).
+        labels: (N,) int64, or as ``torch.nn.functional.cross_entropy`` takes them.
+        label_smoothing: The share of the target that is spread over all classes, from 0 to 1.
+
+    Returns:
+        The loss, a scalar, and the scores.
+
+    >>> loss, scores = classification(nn.Flatten(), torch.zeros(1, 10), torch.tensor([3]))
+    >>> loss, scores.shape
+    (tensor(2.3026), torch.Size([1, 10]))
+    """
+    scores = model(images)
+    return F.cross_entropy(scores, labels, label_smoothing=label_smoothing), scores

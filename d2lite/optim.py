@@ -4,29 +4,29 @@ In the formulas w is a parameter, g its gradient, lr the learning rate; t counts
 Squares, roots and quotients are element by element. Weight decay λ adds λw to g, as the penalty
 ½λ‖w‖² does; only ``AdamW`` does it otherwise. Velocities, sums and averages start at 0.
 
-Names and defaults are PyTorch's, and so are parameter groups, ``state_dict`` and schedulers.
+Names and defaults are PyTorch's, and so are parameter groups, ``state_dict`` and schedulers: what
+one has saved, its twin can load and go on.
 """
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from d2lite.checks import boolean, checked, number
 
-class _Optimizer(torch.optim.Optimizer):
-    """What they share: check the settings, and go over the parameters."""
+#: Settings of torch.optim that change how it computes, not what.
+HOW = {"foreach", "fused", "capturable", "differentiable", "initial_accumulator_value"}
+
+_zero_or_more, _share = number(at_least=0), number(at_least=0, below=1)
+
+
+class Optimizer(torch.optim.Optimizer):
+    """What they share: the way over the parameters, and an exchange of states with PyTorch's."""
 
     def __init__(self, params: Iterable, **settings: Any) -> None:
-        for name, value in settings.items():
-            if name == "betas":
-                valid, rule = len(value) == 2 and all(0 <= b < 1 for b in value), "two in [0, 1)"
-            elif name == "alpha":
-                valid, rule = 0 <= value < 1, "in [0, 1)"
-            else:
-                valid, rule = value >= 0, "≥ 0"
-            if not valid:
-                raise ValueError(f"{name}={value}: must be {rule}")
         super().__init__(params, settings)
 
     @torch.no_grad()
@@ -40,15 +40,81 @@ class _Optimizer(torch.optim.Optimizer):
         for group in self.param_groups:
             for w in group["params"]:
                 if w.grad is not None:
-                    self._update(w, w.grad, self.state[w], group)
+                    state = self.state[w]
+                    state["step"] = state.get("step", 0) + 1
+                    self._update(w, w.grad, state, group)
         return loss
 
     def _update(self, w: Tensor, g: Tensor, state: dict, group: dict) -> None:
-        """Change w in place; ``state`` remembers from step to step, ``group`` has the settings."""
+        """Change w in place.
+
+        ``state`` remembers from step to step; its ``"step"`` counts them, from 1. ``group`` has the
+        settings.
+        """
         raise NotImplementedError
 
+    def state_dict(self) -> dict[str, Any]:
+        """Save settings and state, so that this class or its twin in ``torch.optim`` can go on."""
+        saved = copy.deepcopy(super().state_dict())
+        if twin := self._twin():
+            state = {k: _as_torchs(v, twin) for k, v in saved["state"].items()}
+            fresh = twin.state_dict()["state"]  # AdaGrad's is full before the first step
+            saved["state"] = fresh | {k: v for k, v in state.items() if v}
+            for group in saved["param_groups"]:
+                group.update({name: twin.defaults[name] for name in twin.defaults.keys() - group})
+        return saved
 
-class SGD(_Optimizer):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what this class or its twin in ``torch.optim`` has saved.
+
+        Raises:
+            ValueError: If the twin had an option that does not exist here, such as ``amsgrad``.
+        """
+        _same_rule(self._twin(), self.defaults, state_dict)
+        super().load_state_dict(copy.deepcopy(state_dict))
+        for state in self.state.values():
+            state["step"] = int(state.get("step", 0))
+            if state.get("momentum_buffer", 0) is None:  # what SGD saves without momentum
+                del state["momentum_buffer"]
+
+    def _twin(self) -> torch.optim.Optimizer | None:
+        """Make PyTorch's optimizer of this name, of parameters of the same shapes, if there is."""
+        for kind in type(self).__mro__:
+            twin: Any = getattr(torch.optim, kind.__name__, torch.optim.Optimizer)
+            if twin is not torch.optim.Optimizer:
+                return twin([torch.zeros_like(w) for g in self.param_groups for w in g["params"]])
+        return None
+
+
+def _as_torchs(state: dict, twin: torch.optim.Optimizer) -> dict:
+    """Make the count a tensor, as PyTorch's optimizers do; SGD does not count."""
+    step = {} if isinstance(twin, torch.optim.SGD) else {"step": torch.tensor(float(state["step"]))}
+    return {name: value for name, value in state.items() if name != "step"} | step
+
+
+def _same_rule(twin: torch.optim.Optimizer | None, ours: dict, state_dict: dict) -> None:
+    theirs = twin.defaults if twin else {}
+    for name in theirs.keys() - ours - HOW:
+        for group in state_dict["param_groups"]:
+            if group.get(name, theirs[name]) != theirs[name]:
+                raise ValueError(f"{name}={group[name]}: must be {theirs[name]}, the only way here")
+
+
+def _nesterov_has_momentum(momentum: float, nesterov: bool) -> None:
+    if nesterov and not momentum > 0:
+        raise ValueError(f"momentum={momentum}: must be > 0 with nesterov=True")
+
+
+def _two_shares(betas: Any) -> None:
+    if not isinstance(betas, (tuple, list)):
+        raise TypeError("must be two numbers")
+    if len(betas) != 2:
+        raise ValueError("must be two numbers")
+    for beta in betas:
+        _share(beta)
+
+
+class SGD(Optimizer):
     """Stochastic gradient descent: plain, with momentum, or with Nesterov's momentum.
 
     - Plain: w ← w − lr·g.
@@ -66,6 +132,13 @@ class SGD(_Optimizer):
     tensor([0.8000])
     """
 
+    @checked(
+        _nesterov_has_momentum,
+        lr=_zero_or_more,
+        momentum=_zero_or_more,
+        weight_decay=_zero_or_more,
+        nesterov=boolean,
+    )
     def __init__(
         self,
         params: Iterable,
@@ -75,8 +148,6 @@ class SGD(_Optimizer):
         weight_decay: float = 0,
         nesterov: bool = False,
     ) -> None:
-        if nesterov and not momentum > 0:
-            raise ValueError(f"momentum={momentum}: must be > 0 with nesterov=True")
         settings = {"momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
         super().__init__(params, lr=lr, **settings)
 
@@ -89,7 +160,7 @@ class SGD(_Optimizer):
         w -= group["lr"] * g
 
 
-class Adagrad(_Optimizer):
+class Adagrad(Optimizer):
     """AdaGrad: divide by the root of the sum of all squared gradients, so the steps only shrink.
 
     s ← s + g², then w ← w − lr·g / (√s + eps).
@@ -101,6 +172,7 @@ class Adagrad(_Optimizer):
     0.01
     """
 
+    @checked(lr=_zero_or_more, weight_decay=_zero_or_more, eps=_zero_or_more)
     def __init__(
         self, params: Iterable, lr: float = 1e-2, *, weight_decay: float = 0, eps: float = 1e-10
     ) -> None:
@@ -112,7 +184,7 @@ class Adagrad(_Optimizer):
         w -= group["lr"] * g / (s.sqrt() + group["eps"])
 
 
-class RMSprop(_Optimizer):
+class RMSprop(Optimizer):
     """RMSProp: divide by the root of a *moving average* of the squared gradients.
 
     s ← αs + (1 − α)g², then w ← w − lr·g / (√s + eps).
@@ -124,6 +196,7 @@ class RMSprop(_Optimizer):
     0.99
     """
 
+    @checked(lr=_zero_or_more, alpha=_share, eps=_zero_or_more, weight_decay=_zero_or_more)
     def __init__(
         self,
         params: Iterable,
@@ -141,7 +214,7 @@ class RMSprop(_Optimizer):
         w -= group["lr"] * g / (s.sqrt() + group["eps"])
 
 
-class Adam(_Optimizer):
+class Adam(Optimizer):
     """Adam: momentum divided by RMSProp's root, both corrected for their start at 0.
 
     m ← β₁m + (1 − β₁)g and v ← β₂v + (1 − β₂)g². Corrected, m̂ = m / (1 − β₁ᵗ) and
@@ -153,6 +226,7 @@ class Adam(_Optimizer):
     (0.9, 0.999)
     """
 
+    @checked(lr=_zero_or_more, betas=_two_shares, eps=_zero_or_more, weight_decay=_zero_or_more)
     def __init__(
         self,
         params: Iterable,
@@ -166,7 +240,7 @@ class Adam(_Optimizer):
     def _update(self, w: Tensor, g: Tensor, state: dict, group: dict) -> None:
         beta1, beta2 = group["betas"]
         g = g + group["weight_decay"] * w
-        t = state["step"] = state.get("step", 0) + 1
+        t = state["step"]
         m = state["exp_avg"] = beta1 * state.get("exp_avg", 0) + (1 - beta1) * g
         v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0) + (1 - beta2) * g**2
         m_hat = m / (1 - beta1**t)
@@ -185,6 +259,7 @@ class AdamW(Adam):
     0.01
     """
 
+    @checked(lr=_zero_or_more, betas=_two_shares, eps=_zero_or_more, weight_decay=_zero_or_more)
     def __init__(
         self,
         params: Iterable,

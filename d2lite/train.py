@@ -1,4 +1,4 @@
-"""Training, in the open: one loop that fits a classifier to images in memory.
+"""Training, in the open: one loop that fits a model to tensors in memory.
 
     history = fit(model, train, test, epochs=10)
     accuracy = evaluate(model, test)
@@ -13,21 +13,26 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad
 from tqdm.auto import tqdm
 
-from d2lite.data import LabelledImages
+from d2lite.checks import boolean, checked, function, instance, integer, number, optional, tensor
+from d2lite.data.dataset import Dataset, dataset, tensors
+from d2lite.losses import Loss, classification
 from d2lite.schedules import Schedule, triangular
+from d2lite.trial import in_order, of_batch, put_in_order, require_finite, try_out
 
 #: The share of the steps over which the learning rate rises.
 WARM_UP = 0.2
 
-#: How much the loss of an auxiliary head counts (Szegedy et al., "Going deeper with convolutions").
-AUXILIARY = 0.3
+#: The share of the last step that goes into the next.
+MOMENTUM = 0.9
 
 
 @dataclass(repr=False)
@@ -35,10 +40,13 @@ class History:
     """What ``fit`` saw: one entry for each epoch that came to its end.
 
     Attributes:
-        loss: Mean training loss, label smoothing included.
-        train_accuracy: Share of training images that were right when their turn came, 0 to 1.
-        test_accuracy: Share of test images that are right after the epoch; empty without a test.
+        loss: Mean training loss.
+        train_accuracy: Share of training examples that were right when their turn came, 0 to 1;
+            empty if the loss gives no scores.
+        test_accuracy: Share of test examples that are right after the epoch; empty also without a
+            test.
         lr: Learning rate of the epoch's last step.
+        test_loss: Mean loss of the test examples after the epoch; empty without a test.
         seconds: Duration of the training, tests included.
         interrupted: Whether it was stopped before the last epoch.
     """
@@ -47,6 +55,7 @@ class History:
     train_accuracy: list[float] = field(default_factory=list)
     test_accuracy: list[float] = field(default_factory=list)
     lr: list[float] = field(default_factory=list)
+    test_loss: list[float] = field(default_factory=list)
     seconds: float = 0.0
     interrupted: bool = False
 
@@ -54,164 +63,179 @@ class History:
         return len(self.loss)
 
     def __repr__(self) -> str:
-        tests = [f"{accuracy:.1%}" for accuracy in self.test_accuracy] or ["–"] * len(self)
-        rows = zip(self.loss, self.train_accuracy, tests, self.lr, strict=True)
-        lines = ["epoch    loss   train    test       lr"] + [
-            f"{epoch:5} {loss:7.3f} {train:7.1%} {test:>7} {lr:8.4f}"
-            for epoch, (loss, train, test, lr) in enumerate(rows, start=1)
-        ]
+        """Make a table of the losses and, of a classifier, the accuracies."""
+        columns = [("train", self.train_accuracy, "7.1%"), ("test", self.test_accuracy, "7.1%")]
+        if self.test_loss and not self.test_accuracy:
+            columns = [("test", self.test_loss, "7.3f")]
+        columns = [("loss", self.loss, "7.3f"), *columns, ("lr", self.lr, "8.4f")]
+        lines = ["epoch"] + [f"{epoch:5}" for epoch in range(1, len(self) + 1)]
+        for name, values, form in columns:
+            cells = [f"{value:{form}}" for value in values] or ["–"] * len(self)
+            width = int(form[0])
+            lines = [
+                f"{line} {cell:>{width}}" for line, cell in zip(lines, [name, *cells], strict=True)
+            ]
         return "\n".join(lines + ["interrupted"] * self.interrupted)
 
 
+def _trainable(model: nn.Module) -> None:
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError("model: must have parameters that require a gradient")
+
+
+@checked(
+    _trainable,
+    model=instance(nn.Module),
+    train=dataset,
+    test=optional(dataset),
+    epochs=integer(at_least=1),
+    lr=number(above=0),
+    batch_size=integer(at_least=1),
+    weight_decay=number(at_least=0),
+    loss=function,
+    augment=optional(function),
+    schedule=optional(function),
+    bfloat16=boolean,
+)
 def fit(
     model: nn.Module,
-    train: LabelledImages,
-    test: LabelledImages | None = None,
+    train: Dataset,
+    test: Dataset | None = None,
     *,
     epochs: int,
     lr: float = 0.1,
     batch_size: int = 128,
-    momentum: float = 0.9,
     weight_decay: float = 5e-4,
-    label_smoothing: float = 0.0,
-    flip: bool = False,
-    shift: int = 0,
+    loss: Loss = classification,
+    augment: Callable[..., Any] | None = None,
     schedule: Schedule | None = None,
     bfloat16: bool = False,
     seed: int = 0,
     device: torch.device | str | None = None,
 ) -> History:
-    """Train a classifier by gradient descent on the cross-entropy of its scores.
+    """Train a model by gradient descent; unless told otherwise, a classifier of images.
 
-    Each epoch takes all images once, in a new order, in batches of equal size (or one less). Ctrl-C
-    stops it: the model keeps what it has learned, and the history says so.
+    Each epoch takes all examples once, in a new order, in batches of equal size (or one less).
+    Ctrl-C stops it: the model keeps what it has learned, and the history says so.
 
     Args:
-        model: Maps images (N, C, H, W) to scores (N, number of classes); in training also to a
-            tuple of scores, those of auxiliary heads last. It is left on ``device``, in evaluation
-            mode.
-        train: The images to learn from.
-        test: Images to test on after each epoch.
-        epochs: How many times to go through the training images.
+        model: Maps images (N, C, H, W) to scores (N, number of classes), or whatever ``loss`` makes
+            of it. It is left on ``device``, in evaluation mode.
+        train: What to learn from: ``LabelledImages``, a ``TensorDataset``, or tensors whose first
+            axis is N, in a tuple or a list; or one such tensor.
+        test: What to test on after each epoch.
+        epochs: How many times to go through the training examples.
         lr: Learning rate, to which the schedule is a factor.
-        batch_size: Images a step, at most.
-        momentum: Share of the last step that goes into the next (Nesterov's variant).
+        batch_size: Examples a step, at most.
         weight_decay: Pull towards 0, on parameters of two or more dimensions: not on biases and
             the scales of normalization layers.
-        label_smoothing: Share of the target that is spread over all classes.
-        flip: Whether to mirror each image left to right with probability ½ whenever it is drawn.
-        shift: Most pixels by which to move each image, up or down and left or right, whenever it is
-            drawn; zeros come in.
+        loss: What to minimise: ``loss(model, *batch)`` gives a scalar; or a scalar and scores
+            (N, C, …), and the history counts how many of the batch's last tensor, (N, …), they get
+            right. ``lambda model, x: mse_loss(model(x), x)`` trains an autoencoder.
+        augment: Changes a batch before each step: ``augment(*batch)`` gives another one, as do
+            ``d2lite.data.augment.flip`` and torchvision's ``transforms.v2``.
         schedule: Factor of the learning rate at each step, from 0, as in ``d2lite.schedules``:
             ``triangular``, which rises over the first fifth of all steps and then falls, unless
             given.
-        bfloat16: Whether to compute scores with 8 bits of precision. On a processor or GPU made for
-            it training takes up to a third less time, on others longer. The weights stay float32.
-        seed: Of the order, the flips and shifts, and what the model draws, as in dropout. Not of
-            the initial weights: call ``torch.manual_seed`` before you make the model. The global
-            random numbers go on afterwards as if nothing had been drawn. With one thread on a CPU,
-            the same seed gives the same weights, bit for bit.
+        bfloat16: Whether to compute the loss in ``torch.autocast``, with 8 bits of precision where
+            they will do. On a processor or GPU made for it training takes up to a third less time,
+            on others longer. The weights stay float32.
+        seed: Of the order, the augmentation, and what the model draws, as in dropout. Not of the
+            initial weights: call ``torch.manual_seed`` before you make the model. The global random
+            numbers go on afterwards as if nothing had been drawn. With one thread on a CPU, the
+            same seed gives the same weights, bit for bit.
         device: Where to compute; a CUDA GPU if there is one, unless given.
 
     Returns:
         The loss and the accuracies, epoch by epoch.
 
     Raises:
-        TypeError: If the model is not a module, the data are not ``LabelledImages``, or the
-            schedule is no function.
-        ValueError: If a setting, or what the schedule gives, is out of range, there are no images,
-            or they do not fit the model.
-        FloatingPointError: If the loss is no longer finite, which a lower ``lr`` prevents.
+        TypeError: If the model is not a module, the data are no tensors, or a setting is of the
+            wrong type.
+        ValueError: If a setting, or what the schedule gives, is out of range, there are no
+            examples or some are not finite, or they do not fit the model.
+        FloatingPointError: If the loss is no longer finite, which a lower ``lr`` prevents; or never
+            was, which the message tells apart.
 
-    >>> data = LabelledImages(torch.rand(8, 1, 2, 2), torch.arange(8) % 2, ("even", "odd"))
-    >>> len(fit(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), data, epochs=3))
+    >>> images, labels = torch.rand(8, 1, 2, 2), torch.arange(8) % 2
+    >>> len(fit(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), (images, labels), epochs=3))
     3
     """
-    _check_settings(epochs, lr, batch_size, momentum, weight_decay, label_smoothing, shift)
-    if schedule is not None and not callable(schedule):
-        raise TypeError(f"schedule: a {type(schedule).__name__}, must be a function of the step")
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model: a {type(model).__name__}, must be a torch.nn.Module")
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not parameters:
-        raise ValueError("model: must have parameters that require a gradient")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    model.to(device)
-    _check_data("train", train, model, device)
-    if test is not None:
-        _check_data("test", test, model, device)
-
-    _keep_buffers()
-    model.zero_grad()
-    model.to(memory_format=torch.channels_last)  # about 1/5 faster on a CPU
-    all_images = train.images.to(device, memory_format=torch.channels_last)
-    all_labels = train.labels.to(device)
+    model.to(device).zero_grad()
+    sets = {"train": train} if test is None else {"train": train, "test": test}
+    memory_format = try_out(model, loss, sets, int(batch_size), device)
+    data = [in_order(part.to(device), memory_format) for part in tensors(train)]
+    tests = [part.to(device) for part in tensors(test)] if test is not None else []
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     velocities = [torch.zeros_like(parameter) for parameter in parameters]
-    batches = math.ceil(len(train) / batch_size)
-    schedule = schedule or triangular(epochs * batches, WARM_UP)
+    N, batches = len(data[0]), math.ceil(len(data[0]) / batch_size)
+    schedule = schedule or triangular(int(epochs) * batches, WARM_UP)
     history = History()
+    _keep_buffers()
     start = time.perf_counter()
 
     silent = "TQDM_DISABLE" in os.environ  # which tqdm's bar for notebooks does not look up
-    progress = tqdm(total=epochs * len(train), unit="image", unit_scale=True, disable=silent)
-    gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with progress, torch.random.fork_rng(gpus):
+    progress = tqdm(total=int(epochs) * N, unit="example", unit_scale=True, disable=silent)
+    with progress, torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         try:
             for epoch in range(epochs):
                 model.train()
-                losses, correct = [], torch.zeros((), dtype=torch.int64, device=device)
-                order = torch.randperm(len(train)).to(device)
-                for batch, indices in enumerate(order.tensor_split(batches)):
-                    images, labels = all_images[indices], all_labels[indices]
-                    if flip:
-                        mirror = (torch.rand(len(images), 1, 1, 1) < 0.5).to(device)
-                        images = torch.where(mirror, images.flip(3), images)
-                    if shift:
-                        images = _move(images, shift)
+                losses, right = [], torch.zeros(2, dtype=torch.int64, device=device)
+                order = torch.randperm(N).to(device)
+                for number_of_batch, chosen in enumerate(order.tensor_split(batches)):
+                    batch = tuple(part[chosen] for part in data)
+                    if augment:
+                        batch = tensors(augment(*batch))
                     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                        output = model(images)
-                    heads = output if isinstance(output, tuple) else (output,)
-                    scores, *auxiliary = (head.float() if bfloat16 else head for head in heads)
-                    loss = cross_entropy(scores, labels, label_smoothing=label_smoothing)
-                    for other in auxiliary:
-                        extra = cross_entropy(other, labels, label_smoothing=label_smoothing)
-                        loss = loss + AUXILIARY * extra
-                    loss.backward()
-                    step_lr = lr * _factor(schedule, epoch * batches + batch)
-                    _step(parameters, velocities, step_lr, momentum, weight_decay)
-                    losses.append(loss.detach())
-                    correct += (scores.argmax(1) == labels).sum()
-                    progress.update(len(images))
-                mean_loss = _finite_mean(losses, epoch, lr)
+                        value, scores = of_batch(loss, model, batch)
+                    step = epoch * batches + number_of_batch
+                    require_finite(value, batch, lr, step, batches)
+                    value.backward()
+                    step_lr = float(lr) * _factor(schedule, step)
+                    _descend(parameters, velocities, step_lr, float(weight_decay))
+                    losses.append(value.detach())
+                    if scores is not None:
+                        right += _right(scores, batch[-1])
+                    progress.update(len(chosen))
                 if test is not None:
-                    history.test_accuracy.append(evaluate(model, test))
-                history.loss.append(mean_loss)
-                history.train_accuracy.append(correct.item() / len(train))
+                    test_loss, test_right = _test(model, tests, loss)
+                    history.test_loss.append(test_loss)
+                    history.test_accuracy += _accuracy(test_right)
+                history.loss.append(torch.stack(losses).mean().item())
+                history.train_accuracy += _accuracy(right)
                 history.lr.append(step_lr)
         except KeyboardInterrupt:
             history.interrupted = True
         finally:
-            model.to(memory_format=torch.contiguous_format).eval()
+            put_in_order(model, torch.contiguous_format)
+            model.eval().zero_grad()
     history.seconds = time.perf_counter() - start
     return history
 
 
-def evaluate(model: nn.Module, data: LabelledImages) -> float:
-    """Measure a classifier's accuracy: the share of images, 0 to 1, whose class it predicts.
+@checked(model=instance(nn.Module), data=dataset)
+def evaluate(model: nn.Module, data: Dataset) -> float:
+    """Measure a classifier's accuracy: the share of examples, 0 to 1, whose class it predicts.
 
-    >>> data = LabelledImages(torch.eye(2).reshape(2, 1, 1, 2), torch.tensor([0, 0]), ("a", "b"))
-    >>> evaluate(nn.Flatten(), data)
+    Examples with a negative label, such as padding, do not count.
+
+    >>> evaluate(nn.Identity(), (torch.eye(2), torch.tensor([0, 0])))
     0.5
 
     Raises:
-        ValueError: If there are no images.
+        ValueError: If there are no examples, or some are not finite.
+        FloatingPointError: If a score is NaN.
     """
-    if len(data) == 0:
-        raise ValueError("data: no images, must be one at least")
-    return (predict(model, data.images) == data.labels).sum().item() / len(data)
+    images, labels = tensors(data)
+    right = predict(model, images) == labels
+    return right.sum().item() / (labels >= 0).sum().item()
 
 
+@checked(
+    model=instance(nn.Module), images=tensor(floating=False, empty=True), batch_size=integer(1)
+)
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor, batch_size: int = 500) -> Tensor:
     """Predict the class of each image: the one with the highest score.
@@ -226,66 +250,85 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 500) -> Tensor:
     Returns:
         (N,), int64, on the images' device.
 
+    Raises:
+        FloatingPointError: If a score is NaN.
+
     >>> predict(nn.Flatten(), torch.tensor([[[[0.1, 0.7, 0.2]]]]))
     tensor([1])
     """
     device = next((parameter.device for parameter in model.parameters()), images.device)
-    was_training = model.training
-    model.eval()
-    try:
-        classes = [model(batch.to(device)).argmax(1) for batch in images.split(batch_size)]
-    finally:
-        model.train(was_training)
+    with _evaluating(model):
+        classes = [_best(model(batch.to(device))) for batch in images.split(int(batch_size))]
     return torch.cat(classes).to(images.device)
 
 
-def _move(images: Tensor, most: int) -> Tensor:
-    """Move each image by its own whole number of pixels, up to ``most``, along both axes."""
-    N, _, H, W = images.shape
-    down, right = torch.randint(0, 2 * most + 1, (2, N, 1), device=images.device)
-    rows = (down + torch.arange(H, device=images.device))[:, :, None]
-    columns = (right + torch.arange(W, device=images.device))[:, None]
-    padded = pad(images, [most] * 4).permute(0, 2, 3, 1)
-    moved = padded[torch.arange(N, device=images.device)[:, None, None], rows, columns]
-    return moved.permute(0, 3, 1, 2)  # channels last in memory
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and each of its modules back into its own."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _best(scores: Tensor) -> Tensor:
+    """Return the class with the highest score, (N, C, …) to (N, …)."""
+    if scores.isnan().any():
+        raise FloatingPointError("model: a score is NaN, so that no class is the best")
+    return scores.argmax(1)
+
+
+def _right(scores: Tensor, labels: Tensor) -> Tensor:
+    """Count the examples that are right, and all but those whose label is negative: ignored."""
+    if labels.is_floating_point():  # shares of the classes, such as mixup makes
+        labels = labels.argmax(1)
+    return torch.stack([(scores.argmax(1) == labels).sum(), (labels >= 0).sum()])
+
+
+def _accuracy(right: Tensor) -> list[float]:
+    """Divide what ``_right`` counted; of nothing, there is none."""
+    correct, count = right.tolist()
+    return [correct / count] if count else []
+
+
+@torch.no_grad()
+def _test(model: nn.Module, data: Sequence[Tensor], loss: Loss) -> tuple[float, Tensor]:
+    """Return the mean loss in evaluation mode, and what ``_right`` counts."""
+    model.eval()
+    total, right = 0.0, torch.zeros(2, dtype=torch.int64, device=data[0].device)
+    for batch in zip(*(part.split(500) for part in data), strict=True):
+        value, scores = of_batch(loss, model, batch)
+        total += len(batch[0]) * value.item()
+        if scores is not None:
+            _best(scores)
+            right += _right(scores, batch[-1])
+    return total / len(data[0]), right
 
 
 def _factor(schedule: Schedule, step: int) -> float:
-    factor = schedule(step)
+    factor = float(schedule(step))
     if not 0 <= factor < math.inf:
         raise ValueError(f"schedule: gives {factor} at step {step}, must be ≥ 0 and finite")
     return factor
 
 
 @torch.no_grad()
-def _step(
-    parameters: list[nn.Parameter],
-    velocities: list[Tensor],
-    lr: float,
-    momentum: float,
-    weight_decay: float,
+def _descend(
+    parameters: list[nn.Parameter], velocities: list[Tensor], lr: float, weight_decay: float
 ) -> None:
     """Take one step, as ``torch.optim.SGD(nesterov=True)`` does; that takes seconds to import."""
     for parameter, velocity in zip(parameters, velocities, strict=True):
-        if parameter.grad is None:  # had no part in the scores
+        if parameter.grad is None:  # had no part in the loss
             continue
         gradient = parameter.grad
         if parameter.ndim > 1:
             gradient = gradient.add(parameter, alpha=weight_decay)
-        velocity.mul_(momentum).add_(gradient)
-        parameter.add_(gradient.add(velocity, alpha=momentum), alpha=-lr)
+        velocity.mul_(MOMENTUM).add_(gradient)
+        parameter.add_(gradient.add(velocity, alpha=MOMENTUM), alpha=-lr)
         parameter.grad = None
-
-
-def _finite_mean(losses: list[Tensor], epoch: int, lr: float) -> float:
-    """Average the losses of an epoch; raise an error that says where one is infinite or NaN."""
-    losses_of_epoch = torch.stack(losses)
-    for step in (~losses_of_epoch.isfinite()).nonzero()[:1, 0].tolist():
-        raise FloatingPointError(
-            f"lr={lr}: the loss is {losses[step].item()} in epoch {epoch + 1}, step {step + 1}; "
-            "make the model anew and take a lower lr"
-        )
-    return losses_of_epoch.mean().item()
 
 
 def _keep_buffers() -> None:
@@ -298,46 +341,3 @@ def _keep_buffers() -> None:
         M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
         libc.mallopt(M_TRIM_THRESHOLD, 2**30)
         libc.mallopt(M_MMAP_THRESHOLD, 2**25)  # the most that every glibc takes
-
-
-def _check_settings(
-    epochs: int,
-    lr: float,
-    batch_size: int,
-    momentum: float,
-    weight_decay: float,
-    label_smoothing: float,
-    shift: int,
-) -> None:
-    if not isinstance(shift, int) or shift < 0:
-        raise ValueError(f"shift={shift!r}: must be a whole number ≥ 0")
-    for name, count in {"epochs": epochs, "batch_size": batch_size}.items():
-        if not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name}={count!r}: must be a whole number ≥ 1")
-    if not 0 < lr < math.inf:
-        raise ValueError(f"lr={lr}: must be > 0 and finite")
-    if not 0 <= weight_decay < math.inf:
-        raise ValueError(f"weight_decay={weight_decay}: must be ≥ 0 and finite")
-    for name, share in {"momentum": momentum, "label_smoothing": label_smoothing}.items():
-        if not 0 <= share < 1:
-            raise ValueError(f"{name}={share}: must be ≥ 0 and < 1")
-
-
-def _check_data(name: str, data: LabelledImages, model: nn.Module, device: torch.device) -> None:
-    """Try the model on the first image, so that what does not fit is said at once."""
-    if not isinstance(data, LabelledImages):
-        raise TypeError(f"{name}: a {type(data).__name__}, must be LabelledImages")
-    if len(data) == 0:
-        raise ValueError(f"{name}: no images, must be one at least")
-    shape = tuple(data.images.shape[1:])
-    model.eval()
-    try:
-        with torch.no_grad():
-            scores = model(data.images[:1].to(device))
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{name}: the model fails on an image {shape}: {error}") from error
-    if scores.shape != (1, len(data.classes)):
-        raise ValueError(
-            f"model: gives {tuple(scores.shape)} for one image of {name}, must give "
-            f"(1, {len(data.classes)}), a score for each class"
-        )

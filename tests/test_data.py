@@ -254,19 +254,70 @@ def data() -> LabelledImages:
     return LabelledImages(torch.rand(6, 1, 4, 4), torch.arange(6) % 3, ("a", "b", "c"))
 
 
-@pytest.mark.parametrize(
-    "index", [slice(1, 4), slice(None, None, 2), torch.tensor([5, 0]), [3, 3, 1], slice(0, 0)]
-)
-def test_slices(data, index):
+mask = np.array([True, False, True, False, False, True])
+
+
+@pytest.mark.parametrize("index", [
+    slice(1, 4), slice(None, None, 2), slice(-2, None), slice(None, None, -1), slice(4, 1, -2),
+    slice(0, 0), slice(np.int64(1), np.int64(3)), ..., [3, 3, 1], [-1, 0], [], [True] + [False] * 5,
+    mask, torch.tensor(mask), torch.tensor([5, 0]), np.array([5, -6]), torch.tensor([-1]),
+    np.array([1, 0], np.uint8), torch.tensor([1, 0], dtype=torch.uint8), range(2, 5),
+    np.arange(6)[::-2], (slice(1, 3),),
+])  # fmt: skip
+def test_a_part_is_that_of_an_array(data, index):
     part = data[index]
-    assert torch.equal(part.images, data.images[index])
-    assert torch.equal(part.labels, data.labels[index])
+    chosen = np.arange(6)[index.numpy() if isinstance(index, torch.Tensor) else index].tolist()
+    assert torch.equal(part.images, torch.stack([*data.images, *data.images[:1]])[chosen])
+    assert part.labels.tolist() == [int(data.labels[i]) for i in chosen]
     assert part.classes == data.classes
-    assert len(part) == len(data.labels[index])
+    assert len(part) == len(chosen)
 
 
-def test_masks(data):
-    assert data[data.labels == 2].labels.tolist() == [2, 2]
+def test_a_slice_is_no_copy(data):
+    assert data[2:].images.data_ptr() == data.images[2].data_ptr()
+
+
+@pytest.mark.parametrize("index", [
+    4, -2, np.int64(4), np.uint8(4), np.int8(-2), torch.tensor(4), torch.tensor(-2), np.array(4),
+])  # fmt: skip
+def test_an_integer_of_any_kind_gives_a_pair(data, index):
+    image, label = data[index]
+    assert torch.equal(image, data.images[4])
+    assert torch.equal(label, data.labels[4])
+
+
+@pytest.mark.parametrize("index", [
+    6, -7, np.int64(6), torch.tensor(6), [0, 6], [-7], torch.tensor([6]), mask[:5], [True] * 7, 1.0,
+    "1", None, True, (1, 2), [[0, 1]], torch.tensor([0.5]), [0.0], np.zeros((2, 2), int),
+])  # fmt: skip
+def test_what_an_array_has_not_is_an_index_error(data, index):
+    with pytest.raises(IndexError):
+        data[index]
+
+
+@given(st.integers(-20, 20), st.integers(-20, 20), st.integers(-5, 5).filter(bool))
+def test_all_slices(start, stop, step):
+    data = LabelledImages(torch.arange(6.0).reshape(6, 1, 1, 1), torch.arange(6), "abcdef")
+    part = data[start:stop:step]
+    assert part.labels.tolist() == list(range(6))[start:stop:step]
+    assert part.images.flatten().tolist() == part.labels.tolist()
+
+
+@pytest.mark.parametrize("images, dtype", [
+    (np.zeros((6, 1, 4, 4)), torch.float32), (np.zeros((6, 1, 4, 4), np.float32), torch.float32),
+    (np.zeros((6, 1, 4, 4), ">f4"), torch.float32), (np.zeros((6, 1, 4, 4))[::-1], torch.float32),
+    (torch.zeros(6, 1, 4, 4, dtype=torch.float64), torch.float64),
+    (torch.zeros(6, 1, 4, 4, dtype=torch.bfloat16), torch.bfloat16),
+])  # fmt: skip
+@pytest.mark.parametrize("labels", [
+    np.arange(6) % 3, (np.arange(6) % 3).astype(np.uint8), (np.arange(6) % 3).astype(">i2"),
+    torch.arange(6) % 3, (torch.arange(6) % 3).int(), (torch.arange(6) % 3).to(torch.uint8),
+])  # fmt: skip
+def test_numpy_arrays_and_other_integers_are_converted(images, dtype, labels):
+    data = LabelledImages(images, labels, ("a", "b", "c"))
+    assert data.images.dtype == dtype and data.images.shape == (6, 1, 4, 4)
+    assert data.labels.dtype == torch.int64 and data.labels.tolist() == [0, 1, 2] * 2
+    assert data.tensors == (data.images, data.labels)
 
 
 def test_one_index_gives_a_pair_so_that_loops_and_loaders_work(data):
@@ -297,12 +348,24 @@ def test_frozen_and_readable(data):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"images": torch.rand(6, 4, 4)}, ValueError, r"images: shape \(6, 4, 4\)"),
-        ({"images": torch.zeros(6, 1, 4, 4, dtype=torch.uint8)}, TypeError, "images: torch.uint8"),
-        ({"images": np.zeros((6, 1, 4, 4))}, TypeError, "images: float64, must be a floating"),
-        ({"images": [1]}, TypeError, "images: list"),
-        ({"labels": torch.zeros(6)}, TypeError, "labels: torch.float32"),
-        ({"labels": [0] * 6}, TypeError, "labels: list"),
+        (
+            {"images": torch.rand(6, 4, 4)},
+            ValueError,
+            r"images=float32 \(6, 4, 4\): must be \(N, C",
+        ),
+        (
+            {"images": torch.zeros(6, 1, 4, 4).byte()},
+            TypeError,
+            "images=uint8 .*: must be a tensor",
+        ),
+        ({"images": np.zeros((6, 1, 4, 4), int)}, TypeError, "images=a ndarray: must be a tensor"),
+        ({"images": np.full((6, 1, 4, 4), "a")}, TypeError, "images=a ndarray: "),
+        ({"images": [1]}, TypeError, r"images=\[1\]: must be a tensor or NumPy array of floating"),
+        ({"images": torch.tensor(1.0)}, TypeError, "images=float32"),
+        ({"labels": torch.zeros(6)}, TypeError, "labels=float32 .*: must be .* of integers"),
+        ({"labels": np.zeros(6)}, TypeError, "labels=.*: must be a tensor or NumPy array of integ"),
+        ({"labels": torch.zeros(6).bool()}, TypeError, "labels=bool .*: must be"),
+        ({"labels": [0] * 6}, TypeError, "labels=.*: must be a tensor or NumPy array of integers"),
         ({"labels": torch.arange(5)}, ValueError, r"labels: shape \(5,\), must be \(6,\)"),
         ({"labels": torch.arange(6)}, ValueError, "labels: from 0 to 5, must be from 0 to 2"),
         ({"labels": torch.arange(6) - 4}, ValueError, "labels: from -4 to 1"),

@@ -100,7 +100,7 @@ def test_the_module_equals_torchs():
         (-0.1, ValueError, "p=-0.1: must be ≥ 0 and ≤ 1"),
         (1.1, ValueError, "p=1.1: must be ≥ 0 and ≤ 1"),
         (math.nan, ValueError, "p=nan: must be"),
-        ("half", TypeError, "p='half': must be a number from 0 to 1"),
+        ("half", TypeError, "p='half': must be a number"),
         (True, TypeError, "p=True: must be a number"),
         (None, TypeError, "p=None: must be a number"),
     ],
@@ -113,7 +113,7 @@ def test_p_out_of_range_is_refused(function, p, error, message):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_what_is_no_floating_point_tensor_is_refused(training):
-    with pytest.raises(TypeError, match=r"x: torch.int64, must be a floating-point tensor"):
+    with pytest.raises(TypeError, match=r"x=int64 \(2,\): must be floating-point"):
         dropout(torch.ones(2).long(), 0.5, training)
-    with pytest.raises(TypeError, match="x: a list, must be a floating-point tensor"):
+    with pytest.raises(TypeError, match=r"x=\[1.0\]: must be a tensor"):
         dropout([1.0], 0.5, training)

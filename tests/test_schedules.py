@@ -1,5 +1,6 @@
 """d2lite.schedules equals PyTorch's schedulers; the range test measures and leaves no trace."""
 
+import copy
 import math
 from functools import partial
 
@@ -8,7 +9,7 @@ import torch
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, mse_loss
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
     LambdaLR,
@@ -165,6 +166,25 @@ def test_it_stays_at_the_end(schedule, end):
     assert [schedule(step) for step in (9, 10, 1000)] == pytest.approx([end] * 3)
 
 
+@pytest.mark.parametrize("strategy", ["cos", "linear"])
+def test_torchs_one_cycle_leaves_the_end_on_one_call_too_many(strategy):
+    scheduler = partial(
+        OneCycleLR, max_lr=LR, total_steps=9, anneal_strategy=strategy, cycle_momentum=False
+    )
+    *_, end, after = rates(scheduler, 10)
+    assert after > 100 * end if strategy == "cos" else after < 0
+    schedule = one_cycle(9, anneal_strategy=strategy)
+    assert LR * schedule(9) == LR * schedule(8) == pytest.approx(end)
+    with pytest.raises(ValueError, match="Tried to step 10 times"):
+        rates(scheduler, 11)
+
+
+def test_torchs_cosine_rises_again_on_one_call_too_many():
+    *_, end, after = rates(partial(CosineAnnealingLR, T_max=9), 11)
+    assert end == pytest.approx(0) and after > 0.01 * LR
+    assert cosine(9)(10) == cosine(9)(9) == pytest.approx(0)
+
+
 def problem(count=200):
     """Two classes that a linear model separates, but for one label in ten, which is wrong."""
     generator = torch.Generator().manual_seed(0)
@@ -252,7 +272,8 @@ class Recorder(nn.Module):
         self.calls.clear()
 
     def forward(self, x):
-        self.calls.append(x.flatten(1))
+        if self.training:  # not where the test tries out the model
+            self.calls.append(x.flatten(1))
         if len(self.calls) == self.at:
             raise self.error
         return self.linear(x.flatten(1))
@@ -296,27 +317,72 @@ def test_range_test_takes_another_optimizer():
     assert len(by_adam) == 4 and by_adam != by_default
 
 
+def test_range_test_of_lazy_layers_is_that_of_ready_ones():
+    data, lazy = problem(), nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
+    ready = copy.deepcopy(lazy)
+    torch.manual_seed(0)
+    ready(data.images[:1])
+    torch.manual_seed(0)
+    state = torch.random.get_rng_state()
+    found = lr_range_test(lazy, data, steps=5)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert isinstance(lazy[1], nn.LazyLinear)
+    assert found == lr_range_test(ready, data, steps=5)
+
+
+def test_range_test_of_an_autoencoder():
+    x = problem().images.flatten(1)
+    _, losses = lr_range_test(
+        nn.Linear(4, 4), x, steps=50, loss=lambda model, x: mse_loss(model(x), x)
+    )
+    assert min(losses) < losses[0] / 2
+
+
+def test_range_test_augments():
+    data, seen = problem(10), []
+
+    def twice(images, labels):
+        seen.append(len(images))
+        return torch.cat([images, images]), torch.cat([labels, labels])
+
+    lr_range_test(Recorder(), data, steps=4, batch_size=5, augment=twice)
+    assert seen == [5] * 4
+    assert [len(batch) for batch in Recorder.calls] == [10] * 4
+
+
+def test_range_test_says_what_is_not_finite():
+    data = problem()
+    with pytest.raises(FloatingPointError, match="model: the loss is inf in epoch 1, step 1"):
+        lr_range_test(classifier(), data, loss=lambda model, x, y: model(x).square().sum() / 0)
+    spoilt = LabelledImages(data.images / 0, data.labels, data.classes)
+    with pytest.raises(ValueError, match=r"train=.*: must be finite, but example 0 is not"):
+        lr_range_test(classifier(), spoilt)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
         (lambda: step_decay(0), "step_size=0: must be ≥ 1"),
         (lambda: step_decay(1, gamma=0), "gamma=0: must be > 0"),
         (lambda: cosine(0), "total_steps=0: must be ≥ 1"),
-        (lambda: cosine(9, 1.1), "end_factor=1.1: must be from 0 to 1"),
+        (lambda: cosine(9, 1.1), "end_factor=1.1: must be ≥ 0 and ≤ 1"),
         (lambda: one_cycle(0), "total_steps=0: must be ≥ 1"),
-        (lambda: one_cycle(9, pct_start=-0.1), "pct_start=-0.1: must be from 0 to 1"),
+        (lambda: one_cycle(9, pct_start=-0.1), "pct_start=-0.1: must be ≥ 0 and ≤ 1"),
         (lambda: one_cycle(9, anneal_strategy="cosine"), "anneal_strategy='cosine': must be"),
         (lambda: one_cycle(9, div_factor=0.5), "div_factor=0.5: must be ≥ 1"),
         (lambda: one_cycle(9, final_div_factor=0), "final_div_factor=0: must be ≥ 1"),
         (lambda: triangular(0), "total_steps=0: must be ≥ 1"),
-        (lambda: triangular(9, pct_start=1.1), "pct_start=1.1: must be from 0 to 1"),
+        (lambda: triangular(9, pct_start=1.1), "pct_start=1.1: must be ≥ 0 and ≤ 1"),
         (lambda: warmup(cosine(9), 0), "steps=0: must be ≥ 1"),
-        (lambda: warmup(cosine(9), 3, start_factor=2), "start_factor=2: must be from 0 to 1"),
+        (lambda: warmup(cosine(9), 3, start_factor=2), "start_factor=2: must be ≥ 0 and ≤ 1"),
         (lambda: lr_range_test(Recorder(), problem(), lr_min=0), "lr_min=0: must be > 0"),
-        (lambda: lr_range_test(Recorder(), problem(), lr_max=1e-6), "lr_max=1e-06"),
+        (
+            lambda: lr_range_test(Recorder(), problem(), lr_max=1e-6),
+            "lr_max=1e-06: must be > lr_min=1e-05",
+        ),
         (lambda: lr_range_test(Recorder(), problem(), steps=1), "steps=1: must be ≥ 2"),
         (lambda: lr_range_test(Recorder(), problem(), batch_size=0), "batch_size=0: must be ≥ 1"),
-        (lambda: lr_range_test(Recorder(), problem()[:0]), "train: must have at least 1 image"),
+        (lambda: lr_range_test(Recorder(), problem()[:0]), r"train=.*: no examples"),
     ],
 )
 def test_refuses(call, message):

@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 Plan = Mapping[str, Sequence[int]]
 Modules = Mapping[str, nn.Module]
@@ -175,6 +176,32 @@ class GoogLeNet(nn.Module):
                 auxiliary_scores.append(self.auxiliary[name](maps))
         scores = self.head(maps)
         return (scores, *auxiliary_scores) if auxiliary_scores else scores
+
+
+def auxiliary_loss(
+    model: nn.Module, images: Tensor, labels: Tensor, weight: float = 0.3
+) -> tuple[Tensor, Tensor]:
+    """Add the heads' cross-entropies, the auxiliary ones times ``weight``: a ``loss`` for ``fit``.
+
+    Args:
+        model: Gives scores (N, C); in training also a tuple of scores, the main ones first.
+        images: (N, C_in, H, W).
+        labels: (N,), int64.
+        weight: How much an auxiliary head counts, 0.3 in the paper.
+
+    Returns:
+        The loss, a scalar, and the main scores.
+
+    >>> model = GoogLeNet(nn.Identity(), {"a": nn.ReLU()}, {"a": nn.Flatten()}, nn.Flatten())
+    >>> auxiliary_loss(model, torch.zeros(1, 1, 1, 5), torch.tensor([2]))[0]  # 1.3 log 5
+    tensor(2.0923)
+    """
+    heads = model(images)
+    scores, *auxiliary = heads if isinstance(heads, tuple) else (heads,)
+    loss = cross_entropy(scores, labels)
+    for other in auxiliary:
+        loss = loss + weight * cross_entropy(other, labels)
+    return loss, scores
 
 
 def out_channels(channels: Sequence[int]) -> int:
