@@ -150,14 +150,19 @@ def test_weights_start_as_in_he_2015():
     ("settings", "message"),
     [
         ({"growth_rate": 0}, "growth_rate=0: must be ≥ 1"),
+        ({"growth_rate": -1}, "growth_rate=-1: must be ≥ 1"),
         ({"blocks": ()}, r"blocks=\(\): must be a number of layers ≥ 1 for each block"),
         ({"blocks": (4, 0)}, r"blocks=\(4, 0\): must be a number of layers ≥ 1"),
-        ({"blocks": (1, 1, 1, 1, 1)}, r"blocks=\(1, 1, 1, 1, 1\): must be 4 at most"),
     ],
 )
 def test_wrong_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         small_densenet(**settings)
+
+
+def test_a_fifth_block_has_no_map_left():
+    with pytest.raises(RuntimeError, match="Output size is too small"):
+        small_densenet(blocks=[1] * 5)(torch.rand(2, 1, 28, 28))
 
 
 def test_copies_and_state_go_round(tmp_path):

@@ -8,14 +8,16 @@ import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import cross_entropy, max_pool2d
 
 from d2lite.nets.googlenet import (
     SMALL,
     TABLE_1,
     AuxiliaryHead,
+    GoogLeNet,
     Inception,
     googlenet,
+    auxiliary_loss,
     out_channels,
     small_googlenet,
 )
@@ -216,6 +218,35 @@ def test_gradient_of_the_auxiliary_scores_stops_where_they_are_taken():
     assert all(p.grad is None for p in model.layers["4a"].parameters())
 
 
+@settings(max_examples=15, deadline=None)
+@given(heads=st.integers(0, 3), training=st.booleans(), seed=st.integers(0, 99))
+def test_the_loss_is_the_main_one_and_three_tenths_of_the_others(heads, training, seed):
+    torch.manual_seed(seed)
+    layers = {f"{i}": nn.Linear(5, 5) for i in range(3)}
+    auxiliary = {f"{i}": nn.Linear(5, 4) for i in range(heads)}
+    model = GoogLeNet(nn.Identity(), layers, auxiliary, nn.Linear(5, 4)).train(training)
+    x, labels = torch.randn(6, 5), torch.randint(4, (6,))
+    loss, scores = auxiliary_loss(model, x, labels)
+    assert loss.shape == ()
+    loss.backward()
+    found = [p.grad for p in model.parameters()]
+
+    counts, maps = [], x
+    for name, layer in layers.items():
+        maps = layer(maps)
+        if name in auxiliary and training:
+            counts.append(0.3 * cross_entropy(auxiliary[name](maps), labels))
+    torch.testing.assert_close(scores, model.head(maps))
+    expected = cross_entropy(model.head(maps), labels) + sum(counts)
+    torch.testing.assert_close(loss, expected)
+    parameters = list(model.parameters())
+    gradients = torch.autograd.grad(expected, parameters, allow_unused=True)
+    for gradient, own in zip(gradients, found, strict=True):
+        assert (gradient is None) == (own is None)
+        if own is not None:
+            torch.testing.assert_close(own, gradient)
+
+
 def test_weights_start_as_in_he_2015():
     torch.manual_seed(0)
     for layer in small_googlenet(auxiliary=True).modules():
@@ -226,9 +257,9 @@ def test_weights_start_as_in_he_2015():
 
 
 def test_wrong_settings():
-    with pytest.raises(ValueError, match="head='max': must be 'average' or 'flatten'"):
+    with pytest.raises(ValueError, match="head='max': must be one of 'average', 'flatten'"):
         small_googlenet(head="max")
-    with pytest.raises(ValueError, match=r"channels=\(1, 2, 3\): must be six numbers"):
+    with pytest.raises(ValueError, match="expected 6, got 3"):
         Inception(8, (1, 2, 3))
 
 

@@ -110,14 +110,6 @@ def test_the_codes_are_ten_different_digits_and_are_not_trained():
     assert "output.codes" not in dict(model.named_parameters())
 
 
-def test_other_codes():
-    model = LeNet5(codes=torch.ones(3, 84))
-    assert model(torch.zeros(1, 1, 32, 32)).shape == (1, 3)
-    for codes in (torch.ones(10, 12, 7), torch.ones(10, 83), torch.ones(84)):
-        with pytest.raises(ValueError, match=r"codes: shape .*, must be \(num_classes, 84\)"):
-            LeNet5(codes)
-
-
 def test_lenet5_starts_within_the_papers_bounds():
     torch.manual_seed(0)
     model = LeNet5()

@@ -156,10 +156,11 @@ def test_num_classes():
     ("setting", "message"),
     [
         ({"num_convs": 0}, "num_convs=0: must be ≥ 1"),
+        ({"num_convs": 1.0}, "num_convs=1.0: must be an int"),
         ({"num_convs": 1, "kernel_size": 4}, "kernel_size=4: must be odd"),
         ({"num_convs": 1, "kernel_size": -1}, "kernel_size=-1: must be odd"),
     ],
 )
 def test_bad_settings(setting, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         VGGBlock(1, 8, **setting)

@@ -5,60 +5,33 @@ networks", NeurIPS 2012; and Krizhevsky, "One weird trick for parallelizing conv
 networks", 2014.
 """
 
+from functools import partial
+
 import torch
 from torch import nn
 
+from d2lite.checks import checked, one_of
 from d2lite.initializers import he_start_
-from d2lite.nets.lenet import choose
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 class AlexNetBlock(nn.Sequential):
-    """A convolution and its activation; response normalization and pooling follow, if wanted.
+    """A convolution and its activation, then what else is given: normalization, pooling.
 
-    Args:
-        in_channels: Maps that come in.
-        out_channels: Maps that go out.
-        kernel_size: Of the convolution, as are ``stride``, ``padding`` and ``groups``.
-        stride: See ``kernel_size``.
-        padding: See ``kernel_size``.
-        groups: 2 where the two halves of the maps, one on each GPU, do not see each other.
-        activation: ``"relu"`` or ``"tanh"``.
-        batch_norm: Whether to normalize over the batch, before the activation; not in the paper.
-        lrn: Whether to normalize the responses: see ``local_response_norm``.
-        pool: What comes last.
+    With ``batch_norm``, which the paper does not have, batch normalization precedes the activation.
 
-    Raises:
-        ValueError: If ``activation`` is none of these.
-
-    >>> AlexNetBlock(3, 96, 11, stride=4)(torch.zeros(2, 3, 227, 227)).shape
-    torch.Size([2, 96, 55, 55])
+    >>> AlexNetBlock(nn.Conv2d(3, 96, 11, stride=4), max_pool())(torch.zeros(2, 3, 227, 227)).shape
+    torch.Size([2, 96, 27, 27])
     """
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        groups: int = 1,
-        activation: str = "relu",
+        convolution: nn.Conv2d,
+        *then: nn.Module,
+        activation: type[nn.Module] = nn.ReLU,
         batch_norm: bool = False,
-        lrn: bool = False,
-        pool: nn.Module | None = None,
     ):
-        super().__init__(
-            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups)
-        )
-        if batch_norm:
-            self.append(nn.BatchNorm2d(out_channels))
-        self.append(choose("activation", activation, ACTIVATIONS)())
-        if lrn:
-            self.append(local_response_norm())
-        if pool is not None:
-            self.append(pool)
+        norm = [nn.BatchNorm2d(convolution.out_channels)] if batch_norm else []
+        super().__init__(convolution, *norm, activation(), *then)
 
 
 def local_response_norm() -> nn.LocalResponseNorm:
@@ -74,20 +47,26 @@ def local_response_norm() -> nn.LocalResponseNorm:
     return nn.LocalResponseNorm(n, alpha=n * 1e-4, beta=0.75, k=2.0)
 
 
+def max_pool() -> nn.MaxPool2d:
+    """Make the overlapping pooling of section 3.4: 3 × 3, stride 2.
+
+    >>> max_pool()(torch.zeros(2, 96, 55, 55)).shape
+    torch.Size([2, 96, 27, 27])
+    """
+    return nn.MaxPool2d(3, stride=2)
+
+
 class AlexNet(nn.Module):
     """Convolutions, then two hidden layers of one width, each with dropout, then the scores.
 
     Args:
         features: Maps images to maps of ``in_features`` numbers in all.
         in_features: See ``features``.
-        width: Of the hidden layers.
-        num_classes: The number of scores that come out.
-        activation: ``"relu"`` or ``"tanh"``, of the hidden layers.
+        width: Units of each hidden layer.
+        num_classes: Scores that come out.
+        activation: Of the hidden layers.
         dropout: The probability that a hidden unit is dropped.
         batch_norm: Whether hidden layers are normalized over the batch; not so in the paper.
-
-    Raises:
-        ValueError: If ``activation`` or ``dropout`` is out of range.
 
     >>> AlexNet(nn.MaxPool2d(2), 12, width=4, num_classes=10)(torch.zeros(2, 3, 4, 4)).shape
     torch.Size([2, 10])
@@ -99,21 +78,18 @@ class AlexNet(nn.Module):
         in_features: int,
         width: int,
         num_classes: int,
-        activation: str = "relu",
+        activation: type[nn.Module] = nn.ReLU,
         dropout: float = 0.5,
         batch_norm: bool = False,
     ):
         super().__init__()
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout={dropout}: must be ≥ 0 and < 1")
-        act = choose("activation", activation, ACTIVATIONS)
         self.features = features
         self.classifier = nn.Sequential()
         for _ in range(2):
             self.classifier.append(nn.Linear(in_features, width))
             if batch_norm:
                 self.classifier.append(nn.BatchNorm1d(width))
-            self.classifier.extend([act(), nn.Dropout(dropout)])
+            self.classifier.extend([activation(), nn.Dropout(dropout)])
             in_features = width
         self.classifier.append(nn.Linear(width, num_classes))
 
@@ -135,11 +111,11 @@ def alexnet(num_classes: int = 1000) -> AlexNet:
     """
     features = nn.Sequential(
         nn.ZeroPad2d((0, 3, 0, 3)),
-        AlexNetBlock(3, 96, 11, stride=4, lrn=True, pool=nn.MaxPool2d(3, stride=2)),
-        AlexNetBlock(96, 256, 5, padding=2, groups=2, lrn=True, pool=nn.MaxPool2d(3, stride=2)),
-        AlexNetBlock(256, 384, 3, padding=1),
-        AlexNetBlock(384, 384, 3, padding=1, groups=2),
-        AlexNetBlock(384, 256, 3, padding=1, groups=2, pool=nn.MaxPool2d(3, stride=2)),
+        AlexNetBlock(nn.Conv2d(3, 96, 11, stride=4), local_response_norm(), max_pool()),
+        AlexNetBlock(nn.Conv2d(96, 256, 5, padding=2, groups=2), local_response_norm(), max_pool()),
+        AlexNetBlock(nn.Conv2d(256, 384, 3, padding=1)),
+        AlexNetBlock(nn.Conv2d(384, 384, 3, padding=1, groups=2)),
+        AlexNetBlock(nn.Conv2d(384, 256, 3, padding=1, groups=2), max_pool()),
     )
     model = AlexNet(features, 256 * 6 * 6, 4096, num_classes)
     parameters = list(model.parameters())
@@ -161,19 +137,19 @@ def alexnet_one_tower(num_classes: int = 1000) -> AlexNet:
     61100840
     """
     features = nn.Sequential(
-        AlexNetBlock(3, 64, 11, stride=4, padding=2, pool=nn.MaxPool2d(3, stride=2)),
-        AlexNetBlock(64, 192, 5, padding=2, pool=nn.MaxPool2d(3, stride=2)),
-        AlexNetBlock(192, 384, 3, padding=1),
-        AlexNetBlock(384, 256, 3, padding=1),
-        AlexNetBlock(256, 256, 3, padding=1, pool=nn.MaxPool2d(3, stride=2)),
+        AlexNetBlock(nn.Conv2d(3, 64, 11, stride=4, padding=2), max_pool()),
+        AlexNetBlock(nn.Conv2d(64, 192, 5, padding=2), max_pool()),
+        AlexNetBlock(nn.Conv2d(192, 384, 3, padding=1)),
+        AlexNetBlock(nn.Conv2d(384, 256, 3, padding=1)),
+        AlexNetBlock(nn.Conv2d(256, 256, 3, padding=1), max_pool()),
     )
     return AlexNet(features, 256 * 6 * 6, 4096, num_classes)
 
 
+@checked(activation=one_of("relu", "tanh"))
 def small_alexnet(
     activation: str = "relu",
     overlapping: bool = True,
-    lrn: bool = False,
     dropout: float = 0.0,
     batch_norm: bool = True,
     num_classes: int = 10,
@@ -188,34 +164,27 @@ def small_alexnet(
         activation: ``"relu"`` or ``"tanh"``.
         overlapping: Whether windows of 3 × 3 are pooled, or else of 2 × 2; the stride is 2, and
             maps have the same sizes.
-        lrn: Whether to normalize responses after the first two convolutions, as in the paper.
         dropout: The probability that a hidden unit is dropped.
         batch_norm: Whether to normalize over the batch after all layers but the last.
-        num_classes: The number of scores that come out.
+        num_classes: Scores that come out.
 
     Raises:
-        ValueError: If ``activation`` or ``dropout`` is out of range.
+        ValueError: If ``activation`` is neither.
 
     >>> small_alexnet()(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
-    c1, c2, c3, c4, c5, width = 16, 32, 48, 48, 32, 128
-
-    def block(in_channels: int, out_channels: int, kernel_size: int, pool: bool, lrn: bool = False):
-        # 28 → 14 → 7 → 3, with windows of 3 rounded up, with windows of 2 rounded down
-        pooling = nn.MaxPool2d(3 if overlapping else 2, stride=2, ceil_mode=overlapping)
-        return AlexNetBlock(
-            in_channels, out_channels, kernel_size, padding=kernel_size // 2,
-            activation=activation, batch_norm=batch_norm, lrn=lrn, pool=pooling if pool else None,
-        )  # fmt: skip
-
+    act = {"relu": nn.ReLU, "tanh": nn.Tanh}[activation]
+    block = partial(AlexNetBlock, activation=act, batch_norm=batch_norm)
+    # 28 → 14 → 7 → 3, with windows of 3 rounded up, with windows of 2 rounded down
+    pool = partial(nn.MaxPool2d, 3 if overlapping else 2, stride=2, ceil_mode=overlapping)
     features = nn.Sequential(
-        block(1, c1, 5, pool=True, lrn=lrn),
-        block(c1, c2, 5, pool=True, lrn=lrn),
-        block(c2, c3, 3, pool=False),
-        block(c3, c4, 3, pool=False),
-        block(c4, c5, 3, pool=True),
+        block(nn.Conv2d(1, 16, 5, padding=2), pool()),
+        block(nn.Conv2d(16, 32, 5, padding=2), pool()),
+        block(nn.Conv2d(32, 48, 3, padding=1)),
+        block(nn.Conv2d(48, 48, 3, padding=1)),
+        block(nn.Conv2d(48, 32, 3, padding=1), pool()),
     )
-    model = AlexNet(features, c5 * 3 * 3, width, num_classes, activation, dropout, batch_norm)
+    model = AlexNet(features, 32 * 3 * 3, 128, num_classes, act, dropout, batch_norm)
     he_start_(model, activation)
     return model

@@ -10,16 +10,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from d2lite.checks import checked, integer
+
 
 class DenseLayer(nn.Sequential):
     """Compute a few new maps and append them to those that came in.
 
     Batch normalization, ReLU, a 1 × 1 convolution to four times the growth rate; the same again
-    with a 3 × 3 convolution to the growth rate.
-
-    Args:
-        in_channels: Maps that come in.
-        growth_rate: Maps that it adds, k in the paper.
+    with a 3 × 3 convolution to the growth rate, k in the paper.
 
     >>> DenseLayer(24, growth_rate=12)(torch.zeros(2, 24, 8, 8)).shape
     torch.Size([2, 36, 8, 8])
@@ -70,6 +68,11 @@ class Transition(nn.Sequential):
         )
 
 
+def _layers(blocks: Sequence[int]) -> None:
+    if not blocks or min(blocks) < 1:
+        raise ValueError("must be a number of layers ≥ 1 for each block")
+
+
 class DenseNet(nn.Module):
     """A stem, dense blocks with transitions between them, the mean of each map, a linear layer.
 
@@ -79,7 +82,7 @@ class DenseNet(nn.Module):
         stem: Maps images to ``2 * growth_rate`` channels.
         growth_rate: Maps that each layer adds.
         blocks: Number of layers, block by block.
-        num_classes: The number of scores that come out.
+        num_classes: Scores that come out.
 
     Raises:
         ValueError: If there are no blocks, or a block has no layers.
@@ -88,10 +91,9 @@ class DenseNet(nn.Module):
     torch.Size([2, 10])
     """
 
+    @checked(blocks=_layers)
     def __init__(self, stem: nn.Module, growth_rate: int, blocks: Sequence[int], num_classes: int):
         super().__init__()
-        if not blocks or min(blocks) < 1:
-            raise ValueError(f"blocks={blocks}: must be a number of layers ≥ 1 for each block")
         self.stem = stem
         self.blocks = nn.Sequential()
         channels = 2 * growth_rate
@@ -154,29 +156,21 @@ def densenet161(num_classes: int = 1000) -> DenseNet:
     return imagenet_densenet(48, [6, 12, 36, 24], num_classes)
 
 
+@checked(growth_rate=integer(at_least=1))
 def small_densenet(
     growth_rate: int = 16, blocks: Sequence[int] = (1, 3, 4), num_classes: int = 10
 ) -> DenseNet:
     """Make the DenseNet-BC of the paper's section 3 for grey images of 28 × 28.
 
     A convolution and three dense blocks. Unlike the paper's for CIFAR, the convolution has stride
-    2, which divides the work by four: maps of 14 × 14, 7 × 7 and 3 × 3.
-
-    Args:
-        growth_rate: Maps that each layer adds.
-        blocks: Number of layers, block by block; four blocks at most.
-        num_classes: The number of scores that come out.
+    2, which divides the work by four: maps of 14 × 14, 7 × 7 and 3 × 3. A fourth block would have
+    maps of 1 × 1. For its arguments see ``DenseNet``.
 
     Raises:
-        ValueError: If ``growth_rate`` is < 1, there are no or more than four blocks, or a block has
-            no layers.
+        ValueError: If ``growth_rate`` is < 1, there are no blocks, or a block has no layers.
 
     >>> small_densenet(growth_rate=12)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
-    if growth_rate < 1:
-        raise ValueError(f"growth_rate={growth_rate}: must be ≥ 1")
-    if len(blocks) > 4:
-        raise ValueError(f"blocks={blocks}: must be 4 at most; maps of 28 × 28 end at 1 × 1")
     stem = nn.Conv2d(1, 2 * growth_rate, kernel_size=3, stride=2, padding=1, bias=False)
     return DenseNet(stem, growth_rate, blocks, num_classes)

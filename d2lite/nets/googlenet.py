@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from d2lite.checks import checked, one_of
+from d2lite.initializers import he_start_
+
 Plan = Mapping[str, Sequence[int]]
 Modules = Mapping[str, nn.Module]
 
@@ -63,10 +66,7 @@ class Inception(nn.Module):
         in_channels: Maps that come in.
         channels: The six numbers of a row of Table 1: see ``TABLE_1``.
         kernel_size: Of the third branch.
-        batch_norm: Whether each convolution is followed by batch normalization, and has no bias.
-
-    Raises:
-        ValueError: If ``channels`` is not six numbers.
+        batch_norm: See ``conv``.
 
     >>> Inception(192, TABLE_1["3a"])(torch.zeros(2, 192, 28, 28)).shape
     torch.Size([2, 256, 28, 28])
@@ -80,8 +80,6 @@ class Inception(nn.Module):
         batch_norm: bool = False,
     ):
         super().__init__()
-        if len(channels) != 6:
-            raise ValueError(f"channels={channels}: must be six numbers, as in TABLE_1")
         one, reduce_3, three, reduce_5, five, pool = channels
         unit = partial(conv, batch_norm=batch_norm)
         self.branch1 = unit(in_channels, one, 1)
@@ -95,113 +93,6 @@ class Inception(nn.Module):
         """Map (N, C_in, H, W) to (N, C_out, H, W); ``out_channels`` computes C_out."""
         branches = (self.branch1, self.branch2, self.branch3, self.branch4)
         return torch.cat([branch(maps) for branch in branches], dim=1)
-
-
-class AuxiliaryHead(nn.Sequential):
-    """Scores from the middle of the network: pooling, a 1 × 1 convolution, two linear layers.
-
-    Args:
-        in_channels: Maps that come in.
-        num_classes: The number of scores that come out.
-        pool: Gives maps of 4 × 4; the paper's makes them of 14 × 14.
-        channels: Of the convolution.
-        features: Of the hidden linear layer.
-        batch_norm: Whether the convolution is followed by batch normalization, and has no bias.
-
-    >>> AuxiliaryHead(512, num_classes=10)(torch.zeros(2, 512, 14, 14)).shape
-    torch.Size([2, 10])
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        num_classes: int,
-        pool: nn.Module | None = None,
-        channels: int = 128,
-        features: int = 1024,
-        batch_norm: bool = False,
-    ):
-        super().__init__(
-            pool or nn.AvgPool2d(5, stride=3),
-            conv(in_channels, channels, 1, batch_norm=batch_norm),
-            nn.Flatten(),
-            nn.Linear(channels * 4 * 4, features),
-            nn.ReLU(),
-            nn.Dropout(0.7),
-            nn.Linear(features, num_classes),
-        )
-
-
-class GoogLeNet(nn.Module):
-    """A stem, Inception modules with poolings between them, and a head; on the way, more heads.
-
-    Auxiliary heads bring the loss's gradient into the middle of the network. In training, the model
-    returns all scores, the main ones first; the paper adds the auxiliary losses times 0.3. In
-    evaluation, the main scores are all it returns and the auxiliary heads are not run.
-
-    Weights start as in He et al. (2015), biases at 0.
-
-    Args:
-        stem: Maps images to the maps that the first layer takes.
-        layers: Inception modules and poolings, by name, in order.
-        auxiliary: Heads, by the name of the layer whose maps they take.
-        head: Maps the last maps to scores.
-
-    >>> model = GoogLeNet(nn.Identity(), {"a": nn.ReLU()}, {"a": nn.Flatten()}, nn.Flatten())
-    >>> [scores.shape for scores in model(torch.zeros(2, 1, 1, 5))]
-    [torch.Size([2, 5]), torch.Size([2, 5])]
-    >>> model.eval()(torch.zeros(2, 1, 1, 5)).shape
-    torch.Size([2, 5])
-    """
-
-    def __init__(self, stem: nn.Module, layers: Modules, auxiliary: Modules, head: nn.Module):
-        super().__init__()
-        self.stem = stem
-        self.layers = nn.ModuleDict(layers)
-        self.auxiliary = nn.ModuleDict(auxiliary)
-        self.head = head
-        for layer in self.modules():
-            if isinstance(layer, (nn.Conv2d, nn.Linear)):
-                nn.init.kaiming_normal_(layer.weight)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
-
-    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Map images (N, C, H, W) to scores (N, num_classes); in training, one for each head."""
-        maps = self.stem(images)
-        auxiliary_scores = []
-        for name, layer in self.layers.items():
-            maps = layer(maps)
-            if self.training and name in self.auxiliary:
-                auxiliary_scores.append(self.auxiliary[name](maps))
-        scores = self.head(maps)
-        return (scores, *auxiliary_scores) if auxiliary_scores else scores
-
-
-def auxiliary_loss(
-    model: nn.Module, images: Tensor, labels: Tensor, weight: float = 0.3
-) -> tuple[Tensor, Tensor]:
-    """Add the heads' cross-entropies, the auxiliary ones times ``weight``: a ``loss`` for ``fit``.
-
-    Args:
-        model: Gives scores (N, C); in training also a tuple of scores, the main ones first.
-        images: (N, C_in, H, W).
-        labels: (N,), int64.
-        weight: How much an auxiliary head counts, 0.3 in the paper.
-
-    Returns:
-        The loss, a scalar, and the main scores.
-
-    >>> model = GoogLeNet(nn.Identity(), {"a": nn.ReLU()}, {"a": nn.Flatten()}, nn.Flatten())
-    >>> auxiliary_loss(model, torch.zeros(1, 1, 1, 5), torch.tensor([2]))[0]  # 1.3 log 5
-    tensor(2.0923)
-    """
-    heads = model(images)
-    scores, *auxiliary = heads if isinstance(heads, tuple) else (heads,)
-    loss = cross_entropy(scores, labels)
-    for other in auxiliary:
-        loss = loss + weight * cross_entropy(other, labels)
-    return loss, scores
 
 
 def out_channels(channels: Sequence[int]) -> int:
@@ -231,6 +122,104 @@ def inceptions(
     return layers
 
 
+class AuxiliaryHead(nn.Sequential):
+    """Scores from the middle of the network: pooling, a 1 × 1 convolution, two linear layers.
+
+    Args:
+        in_channels: Maps that come in.
+        num_classes: Scores that come out.
+        pool: Gives maps of 4 × 4; the paper's makes them of 14 × 14.
+        channels: Of the convolution.
+        features: Of the hidden linear layer.
+        batch_norm: See ``conv``.
+
+    >>> AuxiliaryHead(512, 10, nn.AvgPool2d(5, stride=3))(torch.zeros(2, 512, 14, 14)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        pool: nn.Module,
+        channels: int = 128,
+        features: int = 1024,
+        batch_norm: bool = False,
+    ):
+        super().__init__(
+            pool,
+            conv(in_channels, channels, 1, batch_norm=batch_norm),
+            nn.Flatten(),
+            nn.Linear(channels * 4 * 4, features),
+            nn.ReLU(),
+            nn.Dropout(0.7),
+            nn.Linear(features, num_classes),
+        )
+
+
+class GoogLeNet(nn.Module):
+    """A stem, Inception modules with poolings between them, and a head; on the way, more heads.
+
+    Auxiliary heads bring the loss's gradient into the middle of the network. In training, the model
+    returns all scores, the main ones first: see ``auxiliary_loss``. In evaluation, the
+    main scores are all it returns and the auxiliary heads are not run.
+
+    Weights start as in He et al. (2015), biases at 0.
+
+    Args:
+        stem: Maps images to the maps that the first layer takes.
+        layers: Inception modules and poolings, by name, in order.
+        auxiliary: Heads, by the name of the layer whose maps they take.
+        head: Maps the last maps to scores.
+
+    >>> model = GoogLeNet(nn.Identity(), {"a": nn.ReLU()}, {"a": nn.Flatten()}, nn.Flatten())
+    >>> [scores.shape for scores in model(torch.zeros(2, 1, 1, 5))]
+    [torch.Size([2, 5]), torch.Size([2, 5])]
+    >>> model.eval()(torch.zeros(2, 1, 1, 5)).shape
+    torch.Size([2, 5])
+    """
+
+    def __init__(self, stem: nn.Module, layers: Modules, auxiliary: Modules, head: nn.Module):
+        super().__init__()
+        self.stem = stem
+        self.layers = nn.ModuleDict(layers)
+        self.auxiliary = nn.ModuleDict(auxiliary)
+        self.head = head
+        he_start_(self)
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Map images (N, C, H, W) to scores (N, num_classes); in training, one for each head."""
+        maps = self.stem(images)
+        auxiliary_scores = []
+        for name, layer in self.layers.items():
+            maps = layer(maps)
+            if self.training and name in self.auxiliary:
+                auxiliary_scores.append(self.auxiliary[name](maps))
+        scores = self.head(maps)
+        return (scores, *auxiliary_scores) if auxiliary_scores else scores
+
+
+def auxiliary_loss(
+    model: nn.Module, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compute the paper's loss (section 5): cross-entropy, and that of auxiliary heads times 0.3.
+
+    Images are (N, C, H, W), labels (N,). Returned are the loss, a scalar, and the main scores,
+    (N, num_classes). Without auxiliary heads, as in evaluation, the loss is the main one.
+
+    >>> model = small_googlenet(auxiliary=True)
+    >>> loss, scores = auxiliary_loss(model, torch.rand(4, 1, 28, 28), torch.arange(4))
+    >>> loss.shape, scores.shape
+    (torch.Size([]), torch.Size([4, 10]))
+    """
+    output = model(images)
+    scores, *auxiliary = output if isinstance(output, tuple) else (output,)
+    loss = cross_entropy(scores, labels)
+    for other in auxiliary:
+        loss = loss + 0.3 * cross_entropy(other, labels)
+    return loss, scores
+
+
 def googlenet(num_classes: int = 1000, torchvision: bool = False) -> GoogLeNet:
     """Make the GoogLeNet of the paper, for colour images of 224 × 224.
 
@@ -238,7 +227,7 @@ def googlenet(num_classes: int = 1000, torchvision: bool = False) -> GoogLeNet:
     paper does not give the settings of its local response normalization: they are AlexNet's here.
 
     Args:
-        num_classes: The number of scores that come out.
+        num_classes: Scores that come out.
         torchvision: Make torchvision's instead. It has batch normalization in place of local
             response normalization, 3 × 3 for every 5 × 5, other poolings in the auxiliary heads and
             before 5a, and drops 20 % of the last features instead of 40 %.
@@ -270,6 +259,7 @@ def googlenet(num_classes: int = 1000, torchvision: bool = False) -> GoogLeNet:
     return GoogLeNet(stem, layers, auxiliary, head)
 
 
+@checked(head=one_of("average", "flatten"))
 def small_googlenet(
     auxiliary: bool = False, head: str = "average", num_classes: int = 10
 ) -> GoogLeNet:
@@ -283,7 +273,7 @@ def small_googlenet(
         auxiliary: Whether there is a second head, after module 3a; see ``GoogLeNet``.
         head: What stands before the linear layer: ``"average"``, the mean of each map, as in the
             paper, or ``"flatten"``, every value of the maps.
-        num_classes: The number of scores that come out.
+        num_classes: Scores that come out.
 
     Raises:
         ValueError: If ``head`` is neither.
@@ -291,19 +281,16 @@ def small_googlenet(
     >>> small_googlenet()(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
-    if head not in ("average", "flatten"):
-        raise ValueError(f"head={head!r}: must be 'average' or 'flatten'")
+    unit = partial(conv, batch_norm=True)
     stem = nn.Sequential(
-        conv(1, 16, 3, batch_norm=True), nn.MaxPool2d(3, 2, ceil_mode=True),
-        conv(16, 32, 3, batch_norm=True), nn.MaxPool2d(3, 2, ceil_mode=True),
+        unit(1, 16, 3), nn.MaxPool2d(3, 2, ceil_mode=True),
+        unit(16, 32, 3), nn.MaxPool2d(3, 2, ceil_mode=True),
     )  # fmt: skip
     layers = inceptions(32, SMALL, batch_norm=True)
-    heads = {
-        "3a": AuxiliaryHead(
-            out_channels(SMALL["3a"]), num_classes, nn.AdaptiveAvgPool2d(4), 32, 64, batch_norm=True
-        )
-    }
+    pool = nn.AdaptiveAvgPool2d(4)
+    heads = {"3a": AuxiliaryHead(112, num_classes, pool, 32, 64, batch_norm=True)}
     size = 1 if head == "average" else 3
-    features = out_channels(SMALL["4a"]) * size**2
-    last = nn.Sequential(nn.AdaptiveAvgPool2d(size), nn.Flatten(), nn.Linear(features, num_classes))
+    last = nn.Sequential(
+        nn.AdaptiveAvgPool2d(size), nn.Flatten(), nn.Linear(224 * size**2, num_classes)
+    )
     return GoogLeNet(stem, layers, heads if auxiliary else {}, last)

@@ -5,122 +5,24 @@ Proceedings of the IEEE, 1998. The layers have the paper's names: C for a convol
 subsampling, F for a fully connected layer.
 """
 
-from collections.abc import Mapping
-from typing import TypeVar
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from d2lite.channels import MaskedConv2d
-
-ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
-POOLINGS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
-Choice = TypeVar("Choice")
+from d2lite.checks import checked, one_of
 
 #: LeNet-5's weights and biases start uniform within ± this, divided by the fan-in (Appendix A).
 REACH = 2.4
 
-_TABLE_I = """
-X...XXX..XXXX.XX
-XX...XXX..XXXX.X
-XXX...XXX..X.XXX
-.XXX..XXXX..X.XX
-..XXX..XXXX.XX.X
-...XXX..XXXX.XXX
-"""
 
-#: Which maps of S2 each map of C3 sees, (16, 6): Table I of the paper, its columns as rows.
-C3_TABLE = torch.tensor([[mark == "X" for mark in row] for row in _TABLE_I.split()]).T
+def squash(x: Tensor) -> Tensor:
+    """Compute the paper's squashing function, 1.7159 tanh(2x / 3): ±1 stay ±1.
 
-_DIGITS = """
-....... ....... ....... ....... ....... ....... ....... ....... ....... .......
-..###.. ...#... ..###.. ..###.. ....#.. .#####. ...##.. .#####. ..###.. ..###..
-.#...#. ..##... .#...#. .#...#. ...##.. .#..... ..#.... .....#. .#...#. .#...#.
-.#...#. .#.#... .....#. .....#. ...##.. .#..... .#..... .....#. .#...#. .#...#.
-.#...#. ...#... .....#. .....#. ..#.#.. .#..... .#..... ....#.. .#...#. .#...#.
-.#...#. ...#... ....#.. ..###.. ..#.#.. .####.. .####.. ....#.. ..###.. ..####.
-.#...#. ...#... ...#... .....#. .#..#.. .....#. .#...#. ...#... .#...#. .....#.
-.#...#. ...#... ..#.... .....#. .#####. .....#. .#...#. ...#... .#...#. .....#.
-.#...#. ...#... .#..... .....#. ....#.. .....#. .#...#. ...#... .#...#. .....#.
-.#...#. ...#... .#..... .#...#. ....#.. .#...#. .#...#. ..#.... .#...#. ....#..
-..###.. .#####. .#####. ..###.. ....#.. ..###.. ..###.. ..#.... ..###.. ..##...
-....... ....... ....... ....... ....... ....... ....... ....... ....... .......
-"""
-
-#: The ten digits on 12 × 7 dots, ink +1 and paper −1. The paper shows its own only as a picture
-#: (Figure 3); these are drawn anew.
-DIGITS = torch.tensor(
-    [[[1.0 if dot == "#" else -1.0 for dot in digit] for digit in row.split()]
-     for row in _DIGITS.split("\n")[1:-1]]
-).transpose(0, 1)  # fmt: skip
-
-
-class LeNet(nn.Module):
-    """The small LeNet for 28 × 28 images: two convolutions, three fully connected layers.
-
-    The paper's sizes, without its particulars: C3 sees all maps of S2, subsampling has nothing to
-    learn, the output is linear. 61,706 parameters for 10 classes.
-
-    Args:
-        activation: ``"relu"``, ``"sigmoid"`` or ``"tanh"``.
-        pool: ``"max"`` or ``"average"``.
-        num_classes: The number of scores that come out.
-
-    Raises:
-        ValueError: If ``activation`` or ``pool`` is none of these.
-
-    >>> LeNet("sigmoid", "average")(torch.zeros(2, 1, 28, 28)).shape
-    torch.Size([2, 10])
+    >>> squash(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-1.0000,  0.0000,  1.0000])
     """
-
-    def __init__(self, activation: str = "relu", pool: str = "max", num_classes: int = 10):
-        super().__init__()
-        self.activation = choose("activation", activation, ACTIVATIONS)
-        pooling = choose("pool", pool, POOLINGS)
-        self.C1 = nn.Conv2d(1, 6, kernel_size=5, padding=2)
-        self.S2 = pooling(2)
-        self.C3 = nn.Conv2d(6, 16, kernel_size=5)
-        self.S4 = pooling(2)
-        self.C5 = nn.Linear(16 * 5 * 5, 120)
-        self.F6 = nn.Linear(120, 84)
-        self.output = nn.Linear(84, num_classes)
-        initialize(self, activation)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (N, 1, 28, 28) to scores (N, num_classes)."""
-        x = self.S2(self.activation(self.C1(images)))
-        x = self.S4(self.activation(self.C3(x)))
-        x = self.activation(self.C5(x.flatten(1)))
-        x = self.activation(self.F6(x))
-        return self.output(x)
-
-
-def choose(name: str, value: str, choices: Mapping[str, Choice]) -> Choice:
-    """Look up what a setting names; the error for an unknown name lists the choices.
-
-    >>> choose("pool", "max", POOLINGS).__name__
-    'MaxPool2d'
-    """
-    if value not in choices:
-        raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, choices))}")
-    return choices[value]
-
-
-def initialize(model: nn.Module, activation: str) -> None:
-    """Draw the weights so that signals keep their size: He for ReLU, Xavier for sigmoid and tanh.
-
-    Biases start at 0. From Glorot and Bengio, 2010, and He et al., 2015.
-
-    >>> initialize(nn.Linear(2, 3), "relu")
-    """
-    for parameter in model.parameters():
-        if parameter.ndim == 1:  # a bias
-            nn.init.zeros_(parameter)
-        elif activation == "relu":
-            nn.init.kaiming_normal_(parameter, nonlinearity="relu")
-        else:
-            nn.init.xavier_uniform_(parameter)
+    return 1.7159 * torch.tanh(2 / 3 * x)
 
 
 class Subsampling(nn.Module):
@@ -164,13 +66,39 @@ class EuclideanRBF(nn.Module):
         return -(features[:, None] - self.codes).square().sum(dim=2)
 
 
-def squash(x: Tensor) -> Tensor:
-    """Compute the paper's squashing function, 1.7159 tanh(2x / 3): ±1 stay ±1.
+_TABLE_I = """
+X...XXX..XXXX.XX
+XX...XXX..XXXX.X
+XXX...XXX..X.XXX
+.XXX..XXXX..X.XX
+..XXX..XXXX.XX.X
+...XXX..XXXX.XXX
+"""
 
-    >>> squash(torch.tensor([-1.0, 0.0, 1.0]))
-    tensor([-1.0000,  0.0000,  1.0000])
-    """
-    return 1.7159 * torch.tanh(2 / 3 * x)
+#: Which maps of S2 each map of C3 sees, (16, 6): Table I of the paper, its columns as rows.
+C3_TABLE = torch.tensor([[mark == "X" for mark in row] for row in _TABLE_I.split()]).T
+
+_DIGITS = """
+....... ....... ....... ....... ....... ....... ....... ....... ....... .......
+..###.. ...#... ..###.. ..###.. ....#.. .#####. ...##.. .#####. ..###.. ..###..
+.#...#. ..##... .#...#. .#...#. ...##.. .#..... ..#.... .....#. .#...#. .#...#.
+.#...#. .#.#... .....#. .....#. ...##.. .#..... .#..... .....#. .#...#. .#...#.
+.#...#. ...#... .....#. .....#. ..#.#.. .#..... .#..... ....#.. .#...#. .#...#.
+.#...#. ...#... ....#.. ..###.. ..#.#.. .####.. .####.. ....#.. ..###.. ..####.
+.#...#. ...#... ...#... .....#. .#..#.. .....#. .#...#. ...#... .#...#. .....#.
+.#...#. ...#... ..#.... .....#. .#####. .....#. .#...#. ...#... .#...#. .....#.
+.#...#. ...#... .#..... .....#. ....#.. .....#. .#...#. ...#... .#...#. .....#.
+.#...#. ...#... .#..... .#...#. ....#.. .#...#. .#...#. ..#.... .#...#. ....#..
+..###.. .#####. .#####. ..###.. ....#.. ..###.. ..###.. ..#.... ..###.. ..##...
+....... ....... ....... ....... ....... ....... ....... ....... ....... .......
+"""
+
+#: The ten digits on 12 × 7 dots, ink +1 and paper −1. The paper shows its own only as a picture
+#: (Figure 3); these are drawn anew.
+DIGITS = torch.tensor(
+    [[[1.0 if dot == "#" else -1.0 for dot in digit] for digit in row.split()]
+     for row in _DIGITS.split("\n")[1:-1]]
+).transpose(0, 1)  # fmt: skip
 
 
 class LeNet5(nn.Module):
@@ -179,29 +107,19 @@ class LeNet5(nn.Module):
     It expects background at −0.1 and ink at 1.175. Two things the paper leaves open are decided
     here: biases start like weights, and the codes, which it shows as a picture, are drawn anew.
 
-    Args:
-        codes: A row of 84 numbers, ±1, for each class: (num_classes, 84); not trained. The ten
-            digits drawn on 7 × 12 dots, unless given.
-
-    Raises:
-        ValueError: If ``codes`` has another shape.
-
     >>> LeNet5()(torch.zeros(2, 1, 32, 32)).shape
     torch.Size([2, 10])
     """
 
-    def __init__(self, codes: Tensor | None = None):
+    def __init__(self) -> None:
         super().__init__()
-        codes = DIGITS.flatten(1) if codes is None else codes
-        if codes.ndim != 2 or codes.shape[1] != 84:
-            raise ValueError(f"codes: shape {tuple(codes.shape)}, must be (num_classes, 84)")
         self.C1 = nn.Conv2d(1, 6, kernel_size=5)
         self.S2 = Subsampling(6)
         self.C3 = MaskedConv2d(C3_TABLE, kernel_size=5)
         self.S4 = Subsampling(16)
         self.C5 = nn.Conv2d(16, 120, kernel_size=5)
         self.F6 = nn.Linear(120, 84)
-        self.output = EuclideanRBF(codes)
+        self.output = EuclideanRBF(DIGITS.flatten(1))
         for layer in (self.C1, self.C5, self.F6):
             reach = REACH / layer.weight[0].numel()
             for parameter in layer.parameters():
@@ -213,9 +131,69 @@ class LeNet5(nn.Module):
             bias.uniform_(-REACH, REACH).div_(fan_in)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (N, 1, 32, 32) to scores (N, num_classes): minus the paper's penalties."""
+        """Map images (N, 1, 32, 32) to scores (N, 10): minus the paper's penalties."""
         x = squash(self.S2(squash(self.C1(images))))
         x = squash(self.S4(squash(self.C3(x))))
         x = squash(self.C5(x)).flatten(1)
         x = squash(self.F6(x))
+        return self.output(x)
+
+
+def initialize(model: nn.Module, activation: str) -> None:
+    """Draw the weights so that signals keep their size: He for ReLU, Xavier for sigmoid and tanh.
+
+    Biases start at 0. From Glorot and Bengio, 2010, and He et al., 2015.
+
+    >>> initialize(nn.Linear(2, 3), "relu")
+    """
+    for parameter in model.parameters():
+        if parameter.ndim == 1:  # a bias
+            nn.init.zeros_(parameter)
+        elif activation == "relu":
+            nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+        else:
+            nn.init.xavier_uniform_(parameter)
+
+
+ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
+POOLINGS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+
+
+class LeNet(nn.Module):
+    """The small LeNet for 28 × 28 images: two convolutions, three fully connected layers.
+
+    The paper's sizes, without its particulars: C3 sees all maps of S2, subsampling has nothing to
+    learn, the output is linear. 61,706 parameters for 10 classes.
+
+    Args:
+        activation: ``"relu"``, ``"sigmoid"`` or ``"tanh"``.
+        pool: ``"max"`` or ``"average"``.
+        num_classes: Scores that come out.
+
+    Raises:
+        ValueError: If ``activation`` or ``pool`` is none of these.
+
+    >>> LeNet("sigmoid", "average")(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    """
+
+    @checked(activation=one_of(*ACTIVATIONS), pool=one_of(*POOLINGS))
+    def __init__(self, activation: str = "relu", pool: str = "max", num_classes: int = 10):
+        super().__init__()
+        self.activation = ACTIVATIONS[activation]
+        self.C1 = nn.Conv2d(1, 6, kernel_size=5, padding=2)
+        self.S2 = POOLINGS[pool](2)
+        self.C3 = nn.Conv2d(6, 16, kernel_size=5)
+        self.S4 = POOLINGS[pool](2)
+        self.C5 = nn.Linear(16 * 5 * 5, 120)
+        self.F6 = nn.Linear(120, 84)
+        self.output = nn.Linear(84, num_classes)
+        initialize(self, activation)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N, 1, 28, 28) to scores (N, num_classes)."""
+        x = self.S2(self.activation(self.C1(images)))
+        x = self.S4(self.activation(self.C3(x)))
+        x = self.activation(self.C5(x.flatten(1)))
+        x = self.activation(self.F6(x))
         return self.output(x)

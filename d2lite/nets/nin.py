@@ -9,22 +9,21 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from d2lite.checks import checked, one_of
 from d2lite.initializers import he_start_
-from d2lite.nets.lenet import choose
+
+
+def _some(widths: Sequence[int]) -> None:
+    if len(widths) == 0:
+        raise ValueError("must have one number at least")
 
 
 class NiNBlock(nn.Sequential):
     """The paper's mlpconv layer: a convolution, then 1 × 1 convolutions, each with ReLU.
 
-    Seen from one pixel it is a multilayer perceptron, slid over the maps.
-
-    Args:
-        in_channels: Maps that come in.
-        widths: Maps of each convolution, the first one's first.
-        kernel_size: Of the first convolution, as are ``stride`` and ``padding``.
-        stride: See ``kernel_size``.
-        padding: See ``kernel_size``.
-        batch_norm: Whether each is followed by batch normalization, which came after the paper.
+    Seen from one pixel it is a multilayer perceptron, slid over the maps. Its convolutions give
+    ``widths`` maps. With ``batch_norm``, which came after the paper, batch normalization precedes
+    each ReLU.
 
     Raises:
         ValueError: If ``widths`` is empty.
@@ -33,6 +32,7 @@ class NiNBlock(nn.Sequential):
     torch.Size([2, 96, 8, 8])
     """
 
+    @checked(widths=_some)
     def __init__(
         self,
         in_channels: int,
@@ -42,8 +42,6 @@ class NiNBlock(nn.Sequential):
         padding: int = 0,
         batch_norm: bool = False,
     ):
-        if len(widths) == 0:
-            raise ValueError(f"widths={widths}: must have one number at least")
         super().__init__()
         for width in widths:
             self.append(nn.Conv2d(in_channels, width, kernel_size, stride, padding))
@@ -56,9 +54,7 @@ class NiNBlock(nn.Sequential):
 class NiN(nn.Module):
     """Mlpconv layers, the last with a map for each class; then a head that makes them scores.
 
-    Args:
-        features: The layers.
-        head: Maps (N, num_classes, H, W) to (N, num_classes); the mean of each map, unless given.
+    The head maps (N, num_classes, H, W) to (N, num_classes); it is ``average_head``, unless given.
 
     >>> NiN(NiNBlock(3, (16, 10), 3))(torch.zeros(2, 3, 8, 8)).shape
     torch.Size([2, 10])
@@ -67,7 +63,7 @@ class NiN(nn.Module):
     def __init__(self, features: nn.Module, head: nn.Module | None = None):
         super().__init__()
         self.features = features
-        self.head = head or average_head()
+        self.head = average_head() if head is None else head
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images (N, C, H, W) to scores (N, num_classes)."""
@@ -128,6 +124,7 @@ def nin(num_classes: int = 1000) -> NiN:
     return NiN(features)
 
 
+@checked(head=one_of("average", "flatten"))
 def small_nin(head: str = "average", batch_norm: bool = True, num_classes: int = 10) -> NiN:
     """Make a small NiN for grey images (N, 1, 28, 28): three mlpconv layers, as for CIFAR-10.
 
@@ -139,7 +136,7 @@ def small_nin(head: str = "average", batch_norm: bool = True, num_classes: int =
         head: ``"average"``, global average pooling; or ``"flatten"``, a linear layer that sees all
             pixels of the last maps, as in the paper's section 4.6.
         batch_norm: Whether each convolution is followed by batch normalization.
-        num_classes: The number of scores that come out.
+        num_classes: Scores that come out.
 
     Raises:
         ValueError: If ``head`` is neither.
@@ -147,14 +144,13 @@ def small_nin(head: str = "average", batch_norm: bool = True, num_classes: int =
     >>> small_nin()(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
-    first, second, third = (32, 32, 32), (96, 96, 96), (128, 128, num_classes)
     flatten_head = nn.Sequential(nn.Flatten(), nn.Linear(num_classes * 3 * 3, num_classes))
     heads = {"average": average_head(), "flatten": flatten_head}
     features = nn.Sequential(
-        NiNBlock(1, first, 5, stride=2, padding=2, batch_norm=batch_norm), max_pool(),
-        NiNBlock(first[-1], second, 3, padding=1, batch_norm=batch_norm), max_pool(),
-        NiNBlock(second[-1], third, 3, padding=1, batch_norm=batch_norm),
+        NiNBlock(1, (32, 32, 32), 5, stride=2, padding=2, batch_norm=batch_norm), max_pool(),
+        NiNBlock(32, (96, 96, 96), 3, padding=1, batch_norm=batch_norm), max_pool(),
+        NiNBlock(96, (128, 128, num_classes), 3, padding=1, batch_norm=batch_norm),
     )  # fmt: skip
-    model = NiN(features, choose("head", head, heads))
+    model = NiN(features, heads[head])
     he_start_(model)
     return model

@@ -4,48 +4,37 @@ From He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVP
 published networks are those of Table 1; the small one has the form of section 4.2, 6n + 2 layers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from d2lite.checks import checked, integer
+
+#: Makes a block from its input's channels, its output's, and its stride, 1 unless given.
+Block = Callable[..., nn.Module]
+
 
 class Residual(nn.Module):
-    """Add what a body computes to the body's input, then apply ReLU: relu(F(x) + x).
-
-    Where the body changes the shape, the shortcut is a 1 × 1 convolution (option B of the paper).
+    """Add what a path computes to what a shortcut hands on, then apply ReLU: relu(F(x) + x).
 
     Args:
-        body: F, which maps ``in_channels`` to ``out_channels`` with the stride.
-        in_channels: Channels of x.
-        out_channels: Channels of F(x).
-        stride: Of the body, which divides height and width by it.
-        residual: Without it there is no shortcut: the block is relu(F(x)), *plain* in the paper.
+        path: F, which maps (N, C_in, H, W) to (N, C_out, H / stride, W / stride), rounded up.
+        shortcut: Hands x on unchanged, or in the shape of F(x).
 
-    >>> Residual(nn.Conv2d(3, 3, 1), 3, 3, stride=1)(torch.zeros(2, 3, 8, 8)).shape
+    >>> Residual(nn.Conv2d(3, 3, 1), nn.Identity())(torch.zeros(2, 3, 8, 8)).shape
     torch.Size([2, 3, 8, 8])
     """
 
-    def __init__(
-        self,
-        body: nn.Module,
-        in_channels: int,
-        out_channels: int,
-        stride: int,
-        residual: bool = True,
-    ):
+    def __init__(self, path: nn.Module, shortcut: nn.Module):
         super().__init__()
-        self.body = body
-        self.shortcut: nn.Module | None = None
-        if residual and stride == 1 and in_channels == out_channels:
-            self.shortcut = nn.Identity()
-        elif residual:
-            self.shortcut = conv_bn(in_channels, out_channels, 1, stride)
+        self.path = path
+        self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C_in, H, W) to (N, C_out, H / stride, W / stride), rounded up."""
-        y = self.body(x)
-        return torch.relu(y if self.shortcut is None else y + self.shortcut(x))
+        """Map x to relu(F(x) + x)."""
+        return torch.relu(self.path(x) + self.shortcut(x))
 
 
 def conv_bn(
@@ -63,48 +52,64 @@ def conv_bn(
     )
 
 
-class BasicBlock(Residual):
-    """The block of two 3 × 3 convolutions (Figure 5, left); the first has the stride.
+def basic_path(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    """Make the path of two 3 × 3 convolutions (Figure 5, left); the first has the stride.
 
-    >>> BasicBlock(16, 32, stride=2)(torch.zeros(2, 16, 8, 8)).shape
+    >>> basic_path(16, 32, stride=2)(torch.zeros(2, 16, 8, 8)).shape
     torch.Size([2, 32, 4, 4])
     """
-
-    convolutions = 2
-    expansion = 1
-
-    def __init__(self, in_channels: int, width: int, stride: int = 1, residual: bool = True):
-        body = nn.Sequential(
-            *conv_bn(in_channels, width, 3, stride), nn.ReLU(),
-            *conv_bn(width, width, 3),
-        )  # fmt: skip
-        super().__init__(body, in_channels, width, stride, residual)
+    return nn.Sequential(
+        *conv_bn(in_channels, out_channels, 3, stride), nn.ReLU(),
+        *conv_bn(out_channels, out_channels, 3),
+    )  # fmt: skip
 
 
-class Bottleneck(Residual):
-    """The block that narrows, convolves, and widens to four times the width (Figure 5, right).
+def bottleneck_path(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    """Make the path that narrows to a quarter, convolves, and widens again (Figure 5, right).
 
     The stride is on the 3 × 3 convolution, as in torchvision and most programs since. The paper has
     it on the first 1 × 1, which then skips three quarters of its input.
 
-    >>> Bottleneck(64, 32, stride=2)(torch.zeros(2, 64, 8, 8)).shape
+    >>> bottleneck_path(64, 128, stride=2)(torch.zeros(2, 64, 8, 8)).shape
     torch.Size([2, 128, 4, 4])
     """
-
-    convolutions = 3
-    expansion = 4
-
-    def __init__(self, in_channels: int, width: int, stride: int = 1, residual: bool = True):
-        out_channels = self.expansion * width
-        body = nn.Sequential(
-            *conv_bn(in_channels, width, 1), nn.ReLU(),
-            *conv_bn(width, width, 3, stride), nn.ReLU(),
-            *conv_bn(width, out_channels, 1),
-        )  # fmt: skip
-        super().__init__(body, in_channels, out_channels, stride, residual)
+    width = out_channels // 4
+    return nn.Sequential(
+        *conv_bn(in_channels, width, 1), nn.ReLU(),
+        *conv_bn(width, width, 3, stride), nn.ReLU(),
+        *conv_bn(width, out_channels, 1),
+    )  # fmt: skip
 
 
-Block = type[BasicBlock] | type[Bottleneck]
+def shortcut(in_channels: int, out_channels: int, stride: int = 1) -> nn.Module:
+    """Make the way past a path: x itself, or a 1 × 1 convolution of x where the path changes shape.
+
+    >>> shortcut(16, 16)
+    Identity()
+    """
+    if in_channels == out_channels and stride == 1:
+        return nn.Identity()
+    return conv_bn(in_channels, out_channels, 1, stride)
+
+
+def basic_block(in_channels: int, out_channels: int, stride: int = 1) -> Residual:
+    """Make the block of ResNet-18 and 34: two convolutions, and a shortcut past them.
+
+    >>> basic_block(16, 32, stride=2)(torch.zeros(2, 16, 8, 8)).shape
+    torch.Size([2, 32, 4, 4])
+    """
+    path = basic_path(in_channels, out_channels, stride)
+    return Residual(path, shortcut(in_channels, out_channels, stride))
+
+
+def bottleneck_block(in_channels: int, out_channels: int, stride: int = 1) -> Residual:
+    """Make the block of ResNet-50, 101 and 152: three convolutions, and a shortcut past them.
+
+    >>> bottleneck_block(64, 128, stride=2)(torch.zeros(2, 64, 8, 8)).shape
+    torch.Size([2, 128, 4, 4])
+    """
+    path = bottleneck_path(in_channels, out_channels, stride)
+    return Residual(path, shortcut(in_channels, out_channels, stride))
 
 
 class ResNet(nn.Module):
@@ -113,14 +118,14 @@ class ResNet(nn.Module):
     Every stage but the first begins with a block of stride 2. Weights start as He et al. (2015) do.
 
     Args:
-        stem: Maps images to ``widths[0]`` channels.
-        block: ``BasicBlock`` or ``Bottleneck``.
-        widths: Channels of the 3 × 3 convolutions, stage by stage.
+        stem: Maps images to ``channels[0]`` maps.
+        block: Makes a block, as ``basic_block`` does.
+        channels: Maps behind the stem, and behind each stage.
         blocks: Number of blocks, stage by stage.
-        num_classes: The number of scores that come out.
-        residual: Whether blocks have shortcuts.
+        num_classes: Scores that come out.
 
-    >>> ResNet(conv_bn(1, 8, 3), BasicBlock, [8, 16], [1, 2], 10)(torch.zeros(2, 1, 8, 8)).shape
+    >>> model = ResNet(conv_bn(1, 8, 3), basic_block, [8, 8, 16], [1, 2], num_classes=10)
+    >>> model(torch.zeros(2, 1, 8, 8)).shape
     torch.Size([2, 10])
     """
 
@@ -128,23 +133,19 @@ class ResNet(nn.Module):
         self,
         stem: nn.Module,
         block: Block,
-        widths: Sequence[int],
+        channels: Sequence[int],
         blocks: Sequence[int],
         num_classes: int,
-        residual: bool = True,
     ):
         super().__init__()
         self.stem = stem
         self.stages = nn.Sequential()
-        channels = widths[0]
-        for width, count in zip(widths, blocks, strict=True):
-            stage = nn.Sequential()
-            for i in range(count):
-                stride = 2 if len(self.stages) > 0 and i == 0 else 1
-                stage.append(block(channels, width, stride, residual))
-                channels = block.expansion * width
+        for (before, behind), count in zip(pairwise(channels), blocks, strict=True):
+            stride = 1 if len(self.stages) == 0 else 2
+            stage = nn.Sequential(block(before, behind, stride))
+            stage.extend([block(behind, behind) for _ in range(count - 1)])
             self.stages.append(stage)
-        self.fc = nn.Linear(channels, num_classes)
+        self.fc = nn.Linear(channels[-1], num_classes)
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_normal_(layer.weight)
@@ -155,14 +156,17 @@ class ResNet(nn.Module):
         return self.fc(maps.mean(dim=(2, 3)))
 
 
-def imagenet_resnet(block: Block, blocks: Sequence[int], num_classes: int) -> ResNet:
-    """Make a column of the paper's Table 1, for colour images of about 224 × 224.
+def imagenet_resnet(block: Block, channels: int, blocks: Sequence[int], num_classes: int) -> ResNet:
+    """Make a column of Table 1, for colour images of about 224 × 224.
 
-    >>> imagenet_resnet(BasicBlock, [1, 1, 1, 1], 5)(torch.zeros(2, 3, 64, 64)).shape
+    The first stage has ``channels``, and they double from stage to stage.
+
+    >>> imagenet_resnet(basic_block, 64, [1, 1, 1, 1], 5)(torch.zeros(2, 3, 64, 64)).shape
     torch.Size([2, 5])
     """
     stem = nn.Sequential(*conv_bn(3, 64, 7, stride=2), nn.ReLU(), nn.MaxPool2d(3, 2, padding=1))
-    return ResNet(stem, block, [64, 128, 256, 512], blocks, num_classes)
+    widths = [64, channels, 2 * channels, 4 * channels, 8 * channels]
+    return ResNet(stem, block, widths, blocks, num_classes)
 
 
 def resnet18(num_classes: int = 1000) -> ResNet:
@@ -172,49 +176,49 @@ def resnet18(num_classes: int = 1000) -> ResNet:
     ...     print(sum(p.numel() for p in resnet18().parameters()))
     11689512
     """
-    return imagenet_resnet(BasicBlock, [2, 2, 2, 2], num_classes)
+    return imagenet_resnet(basic_block, 64, [2, 2, 2, 2], num_classes)
 
 
 def resnet34(num_classes: int = 1000) -> ResNet:
     """Make ResNet-34: 21,797,672 parameters for 1,000 classes; see ``resnet18``."""
-    return imagenet_resnet(BasicBlock, [3, 4, 6, 3], num_classes)
+    return imagenet_resnet(basic_block, 64, [3, 4, 6, 3], num_classes)
 
 
 def resnet50(num_classes: int = 1000) -> ResNet:
     """Make ResNet-50: 25,557,032 parameters for 1,000 classes; see ``resnet18``."""
-    return imagenet_resnet(Bottleneck, [3, 4, 6, 3], num_classes)
+    return imagenet_resnet(bottleneck_block, 256, [3, 4, 6, 3], num_classes)
 
 
 def resnet101(num_classes: int = 1000) -> ResNet:
     """Make ResNet-101: 44,549,160 parameters for 1,000 classes; see ``resnet18``."""
-    return imagenet_resnet(Bottleneck, [3, 4, 23, 3], num_classes)
+    return imagenet_resnet(bottleneck_block, 256, [3, 4, 23, 3], num_classes)
 
 
 def resnet152(num_classes: int = 1000) -> ResNet:
     """Make ResNet-152: 60,192,808 parameters for 1,000 classes; see ``resnet18``."""
-    return imagenet_resnet(Bottleneck, [3, 8, 36, 3], num_classes)
+    return imagenet_resnet(bottleneck_block, 256, [3, 8, 36, 3], num_classes)
 
 
+def _depth(depth: int) -> None:
+    if depth < 8 or depth % 6 != 2:
+        raise ValueError("must be 6n + 2, such as 8, 14")
+
+
+@checked(depth=_depth, width=integer(at_least=1))
 def small_resnet(
-    depth: int = 14,
-    width: int = 16,
-    residual: bool = True,
-    block: Block = BasicBlock,
-    num_classes: int = 10,
+    depth: int = 14, width: int = 16, block: Block = basic_block, num_classes: int = 10
 ) -> ResNet:
     """Make the ResNet of the paper's section 4.2 for grey images of 28 × 28.
 
-    A convolution, three stages of n blocks each, a linear layer: 6n + 2 layers, or 9n + 2 with
-    bottlenecks. Unlike the paper's, it pools after the first convolution, as the networks for
-    ImageNet do, which divides the work by four (maps of 14 × 14, 7 × 7 and 4 × 4), and its
-    shortcuts between stages are convolutions.
+    A convolution, three stages of n blocks each, a linear layer: 6n + 2 layers. Unlike the paper's,
+    it pools after the first convolution, as the networks for ImageNet do, which divides the work by
+    four (maps of 14 × 14, 7 × 7 and 4 × 4), and its shortcuts between stages are convolutions.
 
     Args:
         depth: Layers with weights: 8, 14, 20, 26, 32, …
         width: Channels of the first stage; they double from stage to stage.
-        residual: False gives the plain network, the same without shortcuts.
-        block: ``BasicBlock`` or ``Bottleneck``.
-        num_classes: The number of scores that come out.
+        block: Makes a block of two convolutions, as ``basic_block`` does.
+        num_classes: Scores that come out.
 
     Raises:
         ValueError: If no number of blocks gives this depth, or ``width`` is < 1.
@@ -222,12 +226,6 @@ def small_resnet(
     >>> small_resnet(depth=8)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
-    blocks, left_over = divmod(depth - 2, 3 * block.convolutions)
-    if blocks < 1 or left_over:
-        step = 3 * block.convolutions
-        raise ValueError(f"depth={depth}: must be {step}n + 2, such as {step + 2}, {2 * step + 2}")
-    if width < 1:
-        raise ValueError(f"width={width}: must be ≥ 1")
     stem = nn.Sequential(*conv_bn(1, width, 3), nn.ReLU(), nn.MaxPool2d(2))
-    widths = [width, 2 * width, 4 * width]
-    return ResNet(stem, block, widths, [blocks] * 3, num_classes, residual)
+    channels = [width, width, 2 * width, 4 * width]
+    return ResNet(stem, block, channels, [(depth - 2) // 6] * 3, num_classes)

@@ -6,29 +6,21 @@ ICLR 2015.
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
+from d2lite.checks import checked, integer
 from d2lite.initializers import he_start_
-from d2lite.nets.alexnet import AlexNet
 
-#: Table 1 of the paper: the channels of each block, and its number of 3 × 3 convolutions.
-TABLE_1 = {
-    "A": ((64, 1), (128, 1), (256, 2), (512, 2), (512, 2)),
-    "B": ((64, 2), (128, 2), (256, 2), (512, 2), (512, 2)),
-    "D": ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)),
-    "E": ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)),
-}
+
+def _odd(kernel_size: int) -> None:
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError("must be odd, so that maps keep their size")
 
 
 class VGGBlock(nn.Sequential):
     """Convolutions that keep the size, each with ReLU; then max pooling, which halves it.
 
-    Args:
-        in_channels: Maps that come in.
-        out_channels: Maps of each convolution.
-        num_convs: How many convolutions.
-        kernel_size: Of each; odd.
-        batch_norm: Whether each is followed by batch normalization, which came after the paper.
+    With ``batch_norm``, which came after the paper, batch normalization precedes each ReLU.
 
     Raises:
         ValueError: If ``num_convs`` is < 1 or ``kernel_size`` is not odd.
@@ -38,6 +30,7 @@ class VGGBlock(nn.Sequential):
     torch.Size([2, 128, 4, 4])
     """
 
+    @checked(num_convs=integer(at_least=1), kernel_size=_odd)
     def __init__(
         self,
         in_channels: int,
@@ -46,15 +39,10 @@ class VGGBlock(nn.Sequential):
         kernel_size: int = 3,
         batch_norm: bool = False,
     ):
-        if num_convs < 1:
-            raise ValueError(f"num_convs={num_convs}: must be ≥ 1")
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(
-                f"kernel_size={kernel_size}: must be odd, so that maps keep their size"
-            )
         super().__init__()
+        padding = kernel_size // 2
         for _ in range(num_convs):
-            self.append(nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2))
+            self.append(nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding))
             if batch_norm:
                 self.append(nn.BatchNorm2d(out_channels))
             self.append(nn.ReLU())
@@ -62,17 +50,17 @@ class VGGBlock(nn.Sequential):
         self.append(nn.MaxPool2d(2))
 
 
-class VGG(AlexNet):
-    """Blocks, then AlexNet's classifier: two hidden layers of one width, each with dropout.
+class VGG(nn.Module):
+    """Blocks, then two hidden layers of one width, each with dropout, then the scores.
 
     Weights start as He et al. (2015) do, biases at 0. The paper, a few months older, trained A
     first and started the deeper networks from its layers.
 
     Args:
-        features: The blocks.
-        in_features: How many numbers come out of them for an image.
-        width: Of the hidden layers.
-        num_classes: The number of scores that come out.
+        features: The blocks, which map images to ``in_features`` numbers in all.
+        in_features: See ``features``.
+        width: Units of each hidden layer.
+        num_classes: Scores that come out.
         dropout: The probability that a hidden unit is dropped.
         batch_norm: Whether hidden layers are normalized over the batch; not so in the paper.
 
@@ -90,10 +78,30 @@ class VGG(AlexNet):
         dropout: float = 0.5,
         batch_norm: bool = False,
     ):
-        super().__init__(
-            features, in_features, width, num_classes, dropout=dropout, batch_norm=batch_norm
-        )
+        super().__init__()
+        self.features = features
+        self.classifier = nn.Sequential()
+        for _ in range(2):
+            self.classifier.append(nn.Linear(in_features, width))
+            if batch_norm:
+                self.classifier.append(nn.BatchNorm1d(width))
+            self.classifier.extend([nn.ReLU(), nn.Dropout(dropout)])
+            in_features = width
+        self.classifier.append(nn.Linear(width, num_classes))
         he_start_(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N, C, H, W) to scores (N, num_classes)."""
+        return self.classifier(self.features(images).flatten(1))
+
+
+#: Table 1 of the paper: the channels of each block, and its number of 3 × 3 convolutions.
+TABLE_1 = {
+    "A": ((64, 1), (128, 1), (256, 2), (512, 2), (512, 2)),
+    "B": ((64, 2), (128, 2), (256, 2), (512, 2), (512, 2)),
+    "D": ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)),
+    "E": ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)),
+}
 
 
 def imagenet_vgg(
@@ -144,7 +152,7 @@ def small_vgg(stacked: bool = True, batch_norm: bool = True, num_classes: int = 
     """Make a small VGG for grey images (N, 1, 28, 28): three blocks, three linear layers.
 
     Besides its size it differs from the paper's in that every layer but the last is followed by
-    batch normalization, so that it trains at a high learning rate, and that it drops fewer of its
+    batch normalization, so that it trains at a high learning rate, and that it drops none of its
     few hidden units.
 
     Args:
@@ -152,17 +160,16 @@ def small_vgg(stacked: bool = True, batch_norm: bool = True, num_classes: int = 
             receptive field of the stack: 5 × 5 for two, 7 × 7 for three. The paper's section 4.1
             compares B to its like in this way.
         batch_norm: Whether to normalize over the batch after all layers but the last.
-        num_classes: The number of scores that come out.
+        num_classes: Scores that come out.
 
     >>> import torch
     >>> small_vgg()(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
-    blocks, width, dropout = ((16, 1), (32, 2), (64, 3)), 64, 0.0
     features = nn.Sequential()
     channels = 1
-    for out_channels, stack in blocks:
+    for out_channels, stack in (16, 1), (32, 2), (64, 3):
         num_convs, kernel_size = (stack, 3) if stacked else (1, 2 * stack + 1)
         features.append(VGGBlock(channels, out_channels, num_convs, kernel_size, batch_norm))
         channels = out_channels
-    return VGG(features, channels * 3 * 3, width, num_classes, dropout, batch_norm)
+    return VGG(features, channels * 3 * 3, 64, num_classes, dropout=0.0, batch_norm=batch_norm)
