@@ -70,8 +70,9 @@ class Hub:
         subprocess.run(["git", "init", "--quiet", "-b", address()[1]], cwd=self.course, check=True)
         commit(self.course, "The course")
         (folder / "values.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+        programs = [f"{sys.prefix}/bin", f"{sys.prefix}/node_modules/.bin", os.environ["PATH"]]
         self.environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": ":".join(programs),
             "VALUES": str(folder / "values.yaml"),
             "PORTS": " ".join(map(str, ports)),
             "CULLER": self.token,

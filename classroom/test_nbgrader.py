@@ -48,6 +48,7 @@ class Classroom:
         spec = {"argv": [*command, "-f", "{connection_file}"], "display_name": "Python 3"}
         kernel.write_text(json.dumps(spec | {"language": "python"}), encoding="utf-8")
         self.environment = os.environ | {
+            "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",  # nbgrader calls alembic
             "JUPYTER_CONFIG_PATH": str(server / "opt/tljh/user/etc/jupyter"),
             "JUPYTER_PATH": str(folder / "share"),
             "OMP_NUM_THREADS": "1",
@@ -61,12 +62,15 @@ class Classroom:
         home.mkdir(parents=True, exist_ok=True)
         who = ["--course=convnets", f"--student={name}"] if name else []
         own = {"HOME": str(home), "JUPYTER_DATA_DIR": str(home / ".data")}
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "nbgrader", command, *arguments, *who],
             cwd=home,
             env=self.environment | own,
-            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
+        assert done.returncode == 0, done.stdout
 
     def fetched(self, name: str, assignment: str) -> list[Path]:
         """Return the notebooks of an assignment that a student has."""
@@ -152,7 +156,8 @@ def test_a_warning_costs_nothing(tmp_path: Path) -> None:
         "fails": "import warnings\nwarnings.warn('a warning')\nassert False",
     }.items():
         cell = student.graded(new_code_cell(source), name, True, False)
-        cells.append(cell | {"id": name})
+        cell.id = name
+        cells.append(cell)
     kernel = {"kernelspec": student.KERNEL}
     nbformat.write(new_notebook(cells=cells, metadata=kernel), here.copies / "week" / "day.ipynb")
     here.run("generate_assignment", "week")

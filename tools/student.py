@@ -201,7 +201,8 @@ def exercise(title: str, content: str) -> str:
 
 def pieces(text: str) -> Iterator[tuple[str, str]]:
     """Cut Markdown at its directives: prose is ("", text), a directive (its name, its argument)."""
-    lines, done = text.splitlines(keepends=True), 0
+    text = re.sub(r"\r\n?", "\n", text)
+    lines, done = re.split(r"(?<=\n)", text), 0  # as the parser counts them
     for token in MARKDOWN.parse(text):
         fence = token.type in ("fence", "colon_fence") and token.level == 0
         if found := DIRECTIVE.fullmatch(token.info.strip()) if fence else None:
@@ -242,8 +243,10 @@ def plain(source: str) -> None:
     try:
         compile(source, "", "exec")
     except SyntaxError as error:
-        line = source.splitlines()[(error.lineno or 1) - 1].strip()
-        raise ValueError(f"`{line}`: a solution must be plain Python, without magics") from None
+        lines = source.rstrip().splitlines()[: error.lineno]
+        raise ValueError(
+            f"`{lines[-1].strip()}`: a solution must be plain Python, without magics"
+        ) from None
 
 
 def student_copy(notebook: NotebookNode, folder: Path) -> NotebookNode:
