@@ -29,8 +29,13 @@ c.Spawner.args = [
 ]
 END
 
-# Where nbgrader hands out and collects.
-mkdir -p /srv/nbgrader/exchange
+# Where nbgrader hands out and collects. Students and instructors read the same setting: nbgrader
+# looks in another folder by default.
+mkdir -p /srv/nbgrader/exchange /opt/tljh/user/etc/jupyter
 chmod ugo+rwx /srv/nbgrader/exchange
+cat > /opt/tljh/user/etc/jupyter/nbgrader_config.py <<'END'
+c = get_config()
+c.Exchange.root = "/srv/nbgrader/exchange"
+END
 
 tljh-config reload

@@ -1,17 +1,22 @@
 """A classroom's server: its limits rest on what was measured, its links on the one address.
 
-No hub is started here. Keys are compared with those that the projects document.
+No hub is started here: see classroom/test_hub.py and classroom/test_nbgrader.py. Keys are compared
+with those that the projects document.
 """
 
 import ast
 import csv
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import nbformat
 import pytest
 import yaml
+from nbformat.sign import NotebookNotary
 
 from links import address, pull_link
 from notebooks import ROOT, chapters
@@ -115,6 +120,27 @@ def test_binders_python_is_one_that_the_package_takes() -> None:
     assert [int(n) for n in python[7:].split(".")] >= [int(n) for n in least.split(".")]
 
 
+def test_binder_builds_from_the_environment() -> None:
+    """repo2docker looks into .binder alone; a Dockerfile, say, would come before it there."""
+    files = {path.name for path in (ROOT / ".binder").iterdir()}
+    assert files == {"environment.yml", "postBuild"} and not (ROOT / "binder").exists()
+    assert not (ROOT / "Dockerfile").exists()  # the oldest buildpack looks here
+
+
+def test_binder_trusts_every_notebook(tmp_path: Path) -> None:
+    """JupyterLab then shows their outputs as they are."""
+    (tmp_path / "pip").write_text("#!/bin/sh\n", encoding="utf-8")
+    (tmp_path / "pip").chmod(0o755)
+    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    data = {"PATH": path, "JUPYTER_DATA_DIR": str(tmp_path / "data")}
+    script = ROOT / ".binder" / "postBuild"
+    subprocess.run([script], cwd=ROOT, env=os.environ | data, check=True)
+    notary = NotebookNotary(data_dir=str(tmp_path / "data"))
+    for path in chapters():
+        assert notary.check_signature(nbformat.read(path, as_version=4)), path
+    notary.store.close()
+
+
 @pytest.mark.parametrize("script", sorted(CLASSROOM.glob("*.sh")), ids=lambda path: path.name)
 def test_scripts_are_well_formed(script: Path) -> None:
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
@@ -122,8 +148,27 @@ def test_scripts_are_well_formed(script: Path) -> None:
 
 
 def test_what_the_script_writes_is_python() -> None:
-    written = re.search(r"<<'END'\n(.*?)\nEND", TLJH, re.DOTALL).group(1)
-    assert len(ast.parse(written).body) == 2
+    written = re.findall(r"<<'END'\n(.*?)\nEND", TLJH, re.DOTALL)
+    assert [len(ast.parse(text).body) for text in written] == [2, 2]
+
+
+def test_students_work_on_their_volume() -> None:
+    """The image's working directory is outside, and forgotten with the server."""
+    assert VALUES["hub"]["config"]["Spawner"] == {"notebook_dir": "~"}
+    # The chart mounts the volume at /home/jovyan, singleuser.storage.homeMountPath.
+    assert "--user-name jovyan" in IMAGE and "homeMountPath" not in VALUES["singleuser"]["storage"]
+
+
+def test_students_and_instructors_look_in_one_exchange() -> None:
+    written = dict(re.findall(r"^cat > (\S+) <<'END'\n(.*?)\nEND$", TLJH, re.DOTALL | re.MULTILINE))
+    (setting,) = (text for path, text in written.items() if path.endswith("/nbgrader_config.py"))
+    (root,) = re.findall(r'^c\.Exchange\.root = "(.+)"$', setting, re.MULTILINE)
+    assert f"mkdir -p {root} " in TLJH and f"chmod ugo+rwx {root}\n" in TLJH
+    assert (
+        "/opt/tljh/user/etc/jupyter/nbgrader_config.py" in written
+    )  # read by all who use that Python
+    own = (CLASSROOM / "nbgrader_config.py").read_text(encoding="utf-8")
+    assert "Exchange" not in own  # or else an instructor could look elsewhere
 
 
 def test_links_lead_to_the_one_address() -> None:
@@ -168,3 +213,12 @@ def test_nbgrader_leaves_the_stubs_alone() -> None:
     from student import STUDENT
 
     assert STUDENT.relative_to(ROOT).as_posix() in folders
+
+
+def test_only_an_exception_fails_a_check() -> None:
+    """nbgrader drops what matches from stderr before it looks for a failure."""
+    text = (CLASSROOM / "nbgrader_config.py").read_text(encoding="utf-8")
+    assert "c.IgnorePattern.enabled = True" in text
+    (pattern,) = re.findall(r'^c\.IgnorePattern\.pattern = "(.+)"', text, re.MULTILINE)
+    for output in ("UserWarning: an even kernel", "\n", " 10%|█", ""):
+        assert re.search(pattern, output)

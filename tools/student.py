@@ -3,14 +3,24 @@
 In place of a solution stand a cell to work in and the solution's own asserts. The syntax tree tells
 one from the other: functions and classes are the work, or else whatever leads to an assert. Where
 that guesses wrong, tag `check` the cells of the solution that a student shall see.
+
+A chapter that cannot be copied without doubt ends in one line that names the place; then no copy is
+written at all. A copy is one file: its pictures travel inside.
 """
 
 import ast
+import base64
+import mimetypes
 import re
 import shutil
 import symtable
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import nbformat
+from markdown_it import MarkdownIt
+from mdit_py_plugins.colon_fence import colon_fence_plugin
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -18,8 +28,12 @@ from notebooks import ROOT, chapters
 
 STUDENT = ROOT / "_build" / "student"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-EXERCISE = re.compile(r"(```+)\{exercise\}([^\n]*)\n:label: (\S+)\n(.*?)\n\1", re.DOTALL)
-MARK = re.compile(r"```+\{solution-(?:start|end)\} ?(\S*)\n(?::class: \w+\n)?```+\n?")
+MARKDOWN = MarkdownIt("commonmark").use(colon_fence_plugin)
+DIRECTIVE = re.compile(r"\{(\S+)\}(?:\s+(.*))?")  # of a fence, what follows its opening
+OPTIONS = re.compile(r"---\n(?:.*\n)*?---\n|(?:[ \t]*:\S+:.*\n)*")  # at the head of its content
+LABEL = re.compile(r"^[ \t]*:?label:[ \t]*(\S+)", re.MULTILINE)
+LEFT = re.compile(r"[`~:]{3,}[ \t]*\{(\S+?)\}")  # a directive, however deep it is nested
+PICTURE = re.compile(r"(?<![\w./:-])[\w./-]+\.(?:png|svg|jpe?g|gif|webp)\b")
 REQUIRE = '''\
 import inspect
 
@@ -176,40 +190,124 @@ def answer_cells(label: str, solution: list[NotebookNode]) -> list[NotebookNode]
     return cells
 
 
-def student_copy(notebook: NotebookNode) -> NotebookNode:
-    """Return a chapter without outputs and solutions."""
+def exercise(title: str, content: str) -> str:
+    """Return what a student reads of an exercise."""
+    options = OPTIONS.match(content)[0]
+    label = LABEL.search(options)
+    if not label:
+        raise ValueError(f"{{exercise}} {title}: no label")
+    return f"### Exercise {label[1]} {title}".strip() + f"\n\n{content[len(options) :].strip()}\n"
+
+
+def pieces(text: str) -> Iterator[tuple[str, str]]:
+    """Cut Markdown at its directives: prose is ("", text), a directive (its name, its argument)."""
+    text = re.sub(r"\r\n?", "\n", text)
+    lines, done = re.split(r"(?<=\n)", text), 0  # as the parser counts them
+    for token in MARKDOWN.parse(text):
+        fence = token.type in ("fence", "colon_fence") and token.level == 0
+        if found := DIRECTIVE.fullmatch(token.info.strip()) if fence else None:
+            name, argument = found[1].lower(), found[2] or ""
+            yield "", "".join(lines[done : token.map[0]])
+            done = token.map[1]
+            if name == "exercise":
+                yield "", exercise(argument, token.content)
+            elif name == "solution":  # not gated: prose alone
+                yield from [("solution-start", argument), ("solution-end", "")]
+            else:
+                yield name, argument
+    yield "", "".join(lines[done:])
+
+
+def prose(text: str, attachments: dict, folder: Path) -> list[NotebookNode]:
+    """Return a Markdown cell that carries its pictures, those from files as well, or nothing."""
+    if left := LEFT.search(text):
+        raise ValueError(f"{{{left[1]}}}: a student would see the directive itself")
+    kept = {name: data for name, data in attachments.items() if f"attachment:{name}" in text}
+
+    def attach(link: re.Match) -> str:
+        file = folder / link[0]
+        if not file.is_file():
+            return link[0]
+        kind, _ = mimetypes.guess_type(file)
+        kept[file.name] = {kind: base64.b64encode(file.read_bytes()).decode()}
+        return f"attachment:{file.name}"
+
+    cell = new_markdown_cell(PICTURE.sub(attach, text).strip())
+    if kept:
+        cell.attachments = nbformat.from_dict(kept)
+    return [cell] if cell.source else []
+
+
+def plain(source: str) -> None:
+    """Refuse a solution that is no plain Python, for it cannot be cut into statements."""
+    try:
+        compile(source, "", "exec")
+    except SyntaxError as error:
+        lines = source.rstrip().splitlines()[: error.lineno]
+        raise ValueError(
+            f"`{lines[-1].strip()}`: a solution must be plain Python, without magics"
+        ) from None
+
+
+def student_copy(notebook: NotebookNode, folder: Path) -> NotebookNode:
+    """Return a chapter without outputs and solutions; its pictures are found from its folder.
+
+    Raises ValueError, naming the cell, for what cannot be copied without doubt.
+    """
     cells: list[NotebookNode] = []
-    label, solution = "", []
-    for cell in notebook.cells:
-        tags = cell.metadata.get("tags", [])
+    solution: list[NotebookNode] = []
+    label, answered = "", set()
+    for number, cell in enumerate(notebook.cells):
+        tags, shown = cell.metadata.get("tags", []), ""
         if "remove-cell" in tags:
             continue
-        if cell.cell_type == "code" and label:
-            solution.append(cell)
-        elif cell.cell_type == "code":
-            folded = {"jupyter": {"source_hidden": True}} if "hide-input" in tags else {}
-            cells.append(new_code_cell(cell.source, metadata=folded))
-            if not any("nbgrader" in c.metadata for c in cells):  # behind the set-up cell
-                cells.append(graded(new_code_cell(REQUIRE), "require", False, False))
-        else:
-            prose, *marks = MARK.split(cell.source)
-            for mark, text in [(None, prose), *zip(marks[::2], marks[1::2], strict=True)]:
-                if mark == "":
+        try:
+            if cell.cell_type == "code" and label:
+                plain(cell.source)
+                solution.append(cell)
+            elif cell.cell_type == "code":
+                folded = {"jupyter": {"source_hidden": True}} if "hide-input" in tags else {}
+                cells.append(new_code_cell(cell.source, metadata=folded))
+                if not any("nbgrader" in c.metadata for c in cells):  # behind the set-up cell
+                    cells.append(graded(new_code_cell(REQUIRE), "require", False, False))
+            for name, text in pieces(cell.source) if cell.cell_type == "markdown" else ():
+                if name == "":
+                    shown += "" if label else text
+                elif name == "solution-start" and text not in {"", *answered} and not label:
+                    cells += prose(shown, cell.get("attachments", {}), folder)
+                    label, solution, shown = text, [], ""
+                    answered.add(label)
+                elif name == "solution-end" and label:
                     cells += answer_cells(label, solution)
-                label, solution = (label, solution) if mark is None else (mark, [])
-                if text.strip() and not label:
-                    text = EXERCISE.sub(r"### Exercise \3\2\n\n\4", text).strip()
-                    cells.append(new_markdown_cell(text))
+                    label = ""
+                elif name.startswith("solution") or not label:
+                    raise ValueError(f"{{{name}}} {text}".strip() + ": no place for it in a copy")
+            cells += prose(shown, cell.get("attachments", {}), folder)
+        except ValueError as error:
+            raise ValueError(f"cell {number}: {error}") from None
+    if label:
+        raise ValueError(f"the solution of {label} does not end")
     for number, cell in enumerate(cells):
         cell["id"] = cell.metadata.get("nbgrader", {}).get("grade_id", f"cell-{number}")
     return new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
 
 
-if __name__ == "__main__":
-    shutil.rmtree(STUDENT, ignore_errors=True)
+def main() -> None:
+    """Write a copy of every chapter, or of none."""
+    copies = {}
     for path in chapters():
         if path.parent != ROOT / "book":
-            copy = STUDENT / path.relative_to(ROOT / "book")
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            nbformat.write(student_copy(nbformat.read(path, as_version=4)), copy)
-            print(copy.relative_to(ROOT))
+            try:
+                copy = student_copy(nbformat.read(path, as_version=4), path.parent)
+            except ValueError as error:
+                sys.exit(f"{path.relative_to(ROOT)}, {error}; no copy is written")
+            copies[STUDENT / path.relative_to(ROOT / "book")] = copy
+    shutil.rmtree(STUDENT, ignore_errors=True)
+    for path, copy in copies.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(copy, path)
+        print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
