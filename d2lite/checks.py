@@ -206,6 +206,17 @@ def optional(rule: Rule) -> Rule:
     return lambda value: None if value is None else rule(value)
 
 
+def named(*names: str, otherwise: Rule) -> Rule:
+    """Make the rule of a setting that has a name or obeys another rule.
+
+    >>> check("padding", "full", named("same", "valid", otherwise=integers(at_least=0)))
+    Traceback (most recent call last):
+    ValueError: padding='full': must be one of 'same', 'valid'
+    """
+    choice = one_of(*names)
+    return lambda value: choice(value) if isinstance(value, str) else otherwise(value)
+
+
 def tensor(*shapes: str, floating: bool = True, empty: bool = False) -> Rule:
     """Make the rule of a tensor, by the shapes that it may have; of any shape if there are none.
 

@@ -1,11 +1,20 @@
 """Convolution: what a convolution layer computes, how, and how gradients flow back through it.
 
-``corr2d`` is the definition, for one channel. ``conv2d`` is the same sum for a whole layer: with
-batches, channels, stride, padding, dilation and groups, as ``torch.nn.functional.conv2d``.
+``corr2d`` is the definition, for one channel. ``conv2d`` is the same sum for a whole layer, as one
+product of matrices: kernels as rows, and ``im2col``'s windows as columns.
 
-The layer is linear, so it is a matrix: ``conv_matrix`` writes it out, ``im2col`` arranges the input
-so that a small dense one does. The transpose of the matrix is ``conv_transpose2d``. It also carries
-gradients from the output to the input: both gradients of the layer are convolutions again.
+The layer is linear, so it is a matrix itself: ``conv_matrix`` writes it out. The transpose of the
+matrix is ``conv_transpose2d``. It also carries gradients from the output to the input: both
+gradients of the layer are convolutions again.
+
+The settings are the same everywhere, each an int for both axes or a pair (height, width):
+
+- ``stride``: pixels from one window to the next;
+- ``padding``: zeros added on *each* side;
+- ``dilation``: pixels from one tap of the kernel to the next;
+- ``groups``, an int: the channels are split into so many groups that do not see each other.
+
+What does not fit raises a ValueError, what is of a wrong type a TypeError; the message names it.
 """
 
 import math
@@ -14,38 +23,62 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from d2lite.checks import checked, given, integer, integers, optional, tensor
 from d2lite.shapes import IntOrPair, conv_output_size, conv_transpose_output_size, pair
 
+_IMAGES = tensor("(N, C_in, H, W)", floating=False, empty=True)
+_KERNELS = tensor("(C_out, C_in / groups, kH, kW)", floating=False, empty=True)
 
+
+def _fits_in(X: Tensor, K: Tensor) -> None:
+    if K.shape[0] > X.shape[0] or K.shape[1] > X.shape[1]:
+        raise ValueError(f"K{given(K)}: must fit in X{given(X)}")
+
+
+@checked(_fits_in, X=tensor("(H, W)", floating=False), K=tensor("(kH, kW)", floating=False))
 def corr2d(X: Tensor, K: Tensor) -> Tensor:
     """Cross-correlate one image with one kernel: slide, multiply element by element, sum.
-
-    Args:
-        X: The image, (H, W).
-        K: The kernel, (kH, kW), no larger than the image.
-
-    Returns:
-        (H − kH + 1, W − kW + 1): one sum for each place where the kernel fits in the image.
-
-    Raises:
-        ValueError: If either is not 2-D, or the kernel is empty or larger than the image.
 
     >>> corr2d(torch.arange(9.0).reshape(3, 3), torch.tensor([[0.0, 1.0], [2.0, 3.0]]))
     tensor([[19., 25.],
             [37., 43.]])
+
+    X (H, W), K (kH, kW) → Y (H − kH + 1, W − kW + 1): a sum for each place where K fits in X.
     """
-    if X.ndim != 2 or K.ndim != 2:
-        raise ValueError(f"X {tuple(X.shape)}, K {tuple(K.shape)}: must both be 2-D")
     (H, W), (kH, kW) = X.shape, K.shape
-    if not (1 <= kH <= H and 1 <= kW <= W):
-        raise ValueError(f"K {tuple(K.shape)}: must fit in X {tuple(X.shape)}")
-    Y = X.new_zeros(H - kH + 1, W - kW + 1, dtype=torch.result_type(X, K))
+    Y = (X[:1, :1] * K[:1, :1]).new_zeros(H - kH + 1, W - kW + 1)
     for i in range(H - kH + 1):
         for j in range(W - kW + 1):
             Y[i, j] = (X[i : i + kH, j : j + kW] * K).sum()
     return Y
 
 
+def _divides(groups: int, *channels: int) -> None:
+    if any(number % groups for number in channels):
+        raise ValueError(f"groups={groups}: must divide the {channels[-1]} channels")
+
+
+def _channels_fit(input: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
+    (C_out, C), C_in, device = weight.shape[:2], input.shape[-3], input.device.type
+    _divides(groups, C_out)
+    if C_in != groups * C:
+        raise ValueError(f"input: {C_in} channels, but weight takes {C} in each of {groups} groups")
+    if bias is not None and bias.shape != (C_out,):
+        raise ValueError(f"bias{given(bias)}: must be ({C_out},)")
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return  # it will give all of them the same type
+    for name, value in {"weight": weight, "bias": bias}.items():
+        if value is not None and value.dtype != input.dtype:
+            raise TypeError(f"{name}{given(value)}: must be {input.dtype}, as the input")
+
+
+@checked(
+    _channels_fit,
+    input=tensor("(N, C_in, H, W)", "(C_in, H, W)", floating=False, empty=True),
+    weight=_KERNELS,
+    bias=optional(tensor(floating=False, empty=True)),
+    groups=integer(at_least=1),
+)
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -57,98 +90,90 @@ def conv2d(
 ) -> Tensor:
     """Compute a convolution layer: equal to ``torch.nn.functional.conv2d``, gradients included.
 
-    What the field calls convolution is a cross-correlation: the kernel is not rotated. Each output
-    is the sum, over the channels and the kernel, of a window times the kernel.
-
-    Args:
-        input: (N, C_in, H, W), or (C_in, H, W) without a batch.
-        weight: The kernels, (C_out, C_in / groups, kH, kW).
-        bias: (C_out,), added to every position of its channel.
-        stride: Pixels from one window to the next.
-        padding: Zeros added on *each* side; ``"valid"`` is 0; ``"same"`` keeps the size (stride 1
-            only) and puts the odd zero, if there is one, at the bottom or right.
-        dilation: Pixels from one tap of the kernel to the next.
-        groups: Split the channels into this many groups that do not see each other.
-
-    Returns:
-        (N, C_out, oH, oW), or (C_out, oH, oW); see ``shapes.conv_output_size``.
-
-    Raises:
-        ValueError: If a shape or a setting does not fit; the message says which.
-        TypeError: If a setting is not an int (or pair), or the tensors differ in dtype.
-
-    From LeCun et al., "Backpropagation applied to handwritten zip code recognition", 1989.
-
     >>> conv2d(torch.zeros(2, 3, 28, 28), torch.zeros(8, 3, 5, 5), stride=2, padding=2).shape
     torch.Size([2, 8, 14, 14])
+
+    input (N, C_in, H, W) or (C_in, H, W), weight (C_out, C_in / groups, kH, kW), bias (C_out,) →
+    (N, C_out, oH, oW) or (C_out, oH, oW), by ``shapes.conv_output_size``. Each output is the sum,
+    over the channels and the taps, of a window times the kernel. The kernel is not rotated: what
+    the field calls convolution is a cross-correlation.
+
+    Padding may be ``"valid"``, which is 0, or ``"same"``, which keeps the size, at stride 1; the
+    odd zero, if there is one, goes to the bottom or right. Under autocast the tensors' types may
+    differ, as PyTorch has it.
+
+    From LeCun et al., "Backpropagation applied to handwritten zip code recognition", 1989.
     """
-    _check(input, weight, bias, groups)
     if input.ndim == 3:
         return conv2d(input[None], weight, bias, stride, padding, dilation, groups)[0]
-    C_in, (C_out, _, kH, kW) = input.shape[1], weight.shape
-    windows = _windows(input, (kH, kW), stride, padding, dilation)  # (N, C_in, oH, oW, kH, kW)
-    windows = windows.unflatten(1, (groups, C_in // groups))
-    K = weight.unflatten(0, (groups, C_out // groups))
-    Y = torch.einsum("ngchwij,gocij->ngohw", windows, K).flatten(1, 2).contiguous()
-    return Y if bias is None else Y + bias[:, None, None]
+    (N, _, H, W), (C_out, C, kH, kW) = input.shape, weight.shape
+    oH, oW = conv_output_size((H, W), (kH, kW), stride, padding, dilation)
+    columns = im2col(input, (kH, kW), stride, padding, dilation)
+    columns = columns.reshape(N, groups, C * kH * kW, oH * oW)
+    Y = weight.reshape(groups, C_out // groups, C * kH * kW) @ columns
+    Y = Y.reshape(N, C_out, oH, oW)
+    return Y if bias is None else Y + bias[:, None, None].to(Y)
 
 
+@checked(kernel=tensor("(…, kH, kW)", floating=False, empty=True))
 def rot180(kernel: Tensor) -> Tensor:
     """Rotate a kernel by 180°: cross-correlation with it is the convolution of mathematics.
-
-    Args:
-        kernel: (…, kH, kW); each of the kernels is rotated by itself.
-
-    Returns:
-        The rotated copy, (…, kH, kW).
-
-    Raises:
-        ValueError: If the kernel has fewer than two dimensions.
 
     >>> rot180(torch.tensor([[1, 2], [3, 4]]))
     tensor([[4, 3],
             [2, 1]])
+
+    (…, kH, kW) → (…, kH, kW), a copy; each of the kernels is rotated by itself.
     """
-    if kernel.ndim < 2:
-        raise ValueError(f"kernel: shape {tuple(kernel.shape)}, must be (…, kH, kW)")
     return kernel.flip(-2, -1)
 
 
+@checked(input=_IMAGES, kernel_size=integers(at_least=1))
 def im2col(
     input: Tensor,
     kernel_size: IntOrPair,
     stride: IntOrPair = 1,
-    padding: IntOrPair = 0,
+    padding: IntOrPair | str = 0,
     dilation: IntOrPair = 1,
 ) -> Tensor:
     """Copy every window of the input into a column: equal to ``torch.nn.functional.unfold``.
 
-    Args:
-        input: (N, C, H, W).
-        kernel_size: Height and width of the windows.
-        stride: Pixels from one window to the next.
-        padding: Zeros added on each side.
-        dilation: Pixels from one tap of a window to the next.
+    >>> im2col(torch.arange(9.0).reshape(1, 1, 3, 3), kernel_size=2)[0, :, 0]
+    tensor([0., 1., 3., 4.])
 
-    Returns:
-        (N, C·kH·kW, oH·oW): a row for each tap, a column for each position of the output.
-
-    Raises:
-        ValueError: If the input is not 4-D, or a setting does not fit.
-        TypeError: If a setting is not an int (or pair).
+    (N, C, H, W) → (N, C·kH·kW, oH·oW): a row for each tap, a column for each output position.
 
     From Chellapilla, Puri and Simard, "High performance convolutional neural networks for document
     processing", 2006.
-
-    >>> im2col(torch.arange(9.0).reshape(1, 1, 3, 3), kernel_size=2)[0, :, 0]
-    tensor([0., 1., 3., 4.])
     """
-    if input.ndim != 4:
-        raise ValueError(f"input: shape {tuple(input.shape)}, must be (N, C, H, W)")
-    windows = _windows(input, pair("kernel_size", kernel_size), stride, padding, dilation)
-    return windows.permute(0, 1, 4, 5, 2, 3).flatten(4).flatten(1, 3)
+    N, C, H, W = input.shape
+    (kH, kW), (sH, sW), (dH, dW) = pair(kernel_size), pair(stride), pair(dilation)
+    oH, oW = conv_output_size((H, W), (kH, kW), stride, padding, dilation)
+    rH, rW = dH * (kH - 1), dW * (kW - 1)  # the reach: from the first tap to the last
+    if padding == "same":  # as many zeros as the kernel would take away, the odd one at the end
+        top, bottom, left, right = rH // 2, rH - rH // 2, rW // 2, rW - rW // 2
+    else:
+        top, left = bottom, right = (0, 0) if isinstance(padding, str) else pair(padding)
+    X = pad(input, (left, right, top, bottom))
+    windows = X.unfold(2, rH + 1, sH).unfold(3, rW + 1, sW)[..., ::dH, ::dW]  # N, C, oH, oW, kH, kW
+    return windows.permute(0, 1, 4, 5, 2, 3).reshape(N, C * kH * kW, oH * oW)
 
 
+def _columns_fit(columns: Tensor, taps: int, windows: int) -> None:
+    if columns.shape[1] % taps or columns.shape[2] != windows:
+        raise ValueError(f"columns{given(columns)}: must be (N, C·{taps}, {windows})")
+
+
+@checked(
+    lambda columns, output_size, kernel_size, stride, padding, dilation: _columns_fit(
+        columns,
+        math.prod(pair(kernel_size)),
+        math.prod(conv_output_size(pair(output_size), kernel_size, stride, padding, dilation)),
+    ),
+    columns=tensor("(N, C·kH·kW, oH·oW)", floating=False, empty=True),
+    kernel_size=integers(at_least=1),
+    padding=integers(at_least=0),
+)
 def col2im(
     columns: Tensor,
     output_size: tuple[int, int],
@@ -159,105 +184,63 @@ def col2im(
 ) -> Tensor:
     """Add every column back to where ``im2col`` found it: equal to ``torch.nn.functional.fold``.
 
-    It is the transpose of ``im2col``, not its inverse: where windows overlap, values add up.
-
-    Args:
-        columns: (N, C·kH·kW, oH·oW).
-        output_size: (H, W) of the image to add into.
-        kernel_size: As given to ``im2col``.
-        stride: As given to ``im2col``.
-        padding: As given to ``im2col``.
-        dilation: As given to ``im2col``.
-
-    Returns:
-        (N, C, H, W).
-
-    Raises:
-        ValueError: If the columns are not as many, or as long, as those settings make them.
-        TypeError: If a setting is not an int (or pair).
-
     >>> col2im(torch.ones(1, 4, 4), output_size=(3, 3), kernel_size=2)[0, 0]
     tensor([[1., 2., 1.],
             [2., 4., 2.],
             [1., 2., 1.]])
+
+    (N, C·kH·kW, oH·oW) → (N, C, H, W), of which ``output_size`` is (H, W); the settings are those
+    given to ``im2col``. It is the transpose of ``im2col``, not its inverse: where windows overlap,
+    values add up.
     """
-    kH, kW = pair("kernel_size", kernel_size)
-    positions = math.prod(conv_output_size(output_size, (kH, kW), stride, padding, dilation))
-    if columns.ndim != 3 or columns.shape[1] % (kH * kW) or columns.shape[2] != positions:
-        raise ValueError(
-            f"columns: shape {tuple(columns.shape)}, must be (N, C·{kH * kW}, {positions})"
-        )
-    N, C, (H, W) = columns.shape[0], columns.shape[1] // (kH * kW), output_size
-    number = torch.arange(1, 1 + C * H * W, device=columns.device)  # 0 is padding
-    pixel = im2col(number.view(1, C, H, W), kernel_size, stride, padding, dilation).flatten()
-    image = columns.new_zeros(N, 1 + C * H * W).index_add(1, pixel, columns.flatten(1))
-    return image[:, 1:].reshape(N, C, H, W)
+    (H, W), (kH, kW), (sH, sW) = pair(output_size), pair(kernel_size), pair(stride)
+    (pH, pW), (dH, dW) = pair(padding), pair(dilation)
+    oH, oW = conv_output_size((H, W), kernel_size, stride, padding, dilation)
+    taps = columns.reshape(len(columns), columns.shape[1] // (kH * kW), kH, kW, oH, oW)
+    image = taps.new_zeros(*taps.shape[:2], H + 2 * pH, W + 2 * pW)
+    for i in range(kH):
+        for j in range(kW):
+            windows = image[..., i * dH :: sH, j * dW :: sW][..., :oH, :oW]  # their tap (i, j)
+            windows += taps[:, :, i, j]
+    return image[..., pH : pH + H, pW : pW + W]
 
 
-def conv2d_im2col(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: IntOrPair = 1,
-    padding: IntOrPair = 0,
-    dilation: IntOrPair = 1,
-) -> Tensor:
-    """Compute a convolution layer as one product of matrices: kernels as rows, windows as columns.
-
-    Arguments, result and errors are those of ``conv2d``, without groups and named paddings.
-
-    >>> conv2d_im2col(torch.zeros(2, 3, 28, 28), torch.zeros(8, 3, 5, 5), padding=2).shape
-    torch.Size([2, 8, 28, 28])
-    """
-    _check(input, weight, bias, groups=1)
-    (_, _, H, W), (_, _, kH, kW) = input.shape, weight.shape
-    oH, oW = conv_output_size((H, W), (kH, kW), stride, padding, dilation)
-    Y = weight.flatten(1) @ im2col(input, (kH, kW), stride, padding, dilation)
-    Y = Y.unflatten(2, (oH, oW))
-    return Y if bias is None else Y + bias[:, None, None]
-
-
+@checked(weight=_KERNELS)
 def conv_matrix(
     weight: Tensor,
     input_size: tuple[int, int],
     stride: IntOrPair = 1,
-    padding: IntOrPair = 0,
+    padding: IntOrPair | str = 0,
     dilation: IntOrPair = 1,
 ) -> Tensor:
     """Write a convolution out as the matrix that maps the flat input to the flat output.
-
-    A row holds one window's weights, and zeros wherever the window does not reach. With one channel
-    and stride 1 it is doubly blocked Toeplitz: the same numbers along each diagonal.
-
-    Args:
-        weight: (C_out, C_in, kH, kW).
-        input_size: (H, W) of the input.
-        stride: As for ``conv2d``.
-        padding: As for ``conv2d``, without named paddings.
-        dilation: As for ``conv2d``.
-
-    Returns:
-        (C_out·oH·oW, C_in·H·W). Memory grows with the square of the number of pixels.
-
-    Raises:
-        ValueError: If the weight is not 4-D, or a setting does not fit.
-        TypeError: If a setting is not an int (or pair).
 
     >>> conv_matrix(torch.tensor([[[[1.0, 2.0]]]]), input_size=(1, 4))
     tensor([[1., 2., 0., 0.],
             [0., 1., 2., 0.],
             [0., 0., 1., 2.]])
+
+    weight (C_out, C_in, kH, kW) → (C_out·oH·oW, C_in·H·W), of which ``input_size`` is (H, W). Each
+    column is what the layer makes of one pixel; each row holds one window's weights. With one
+    channel and stride 1 it is doubly blocked Toeplitz: the same numbers along each diagonal.
     """
-    if weight.ndim != 4:
-        raise ValueError(f"weight: shape {tuple(weight.shape)}, must be (C_out, C_in, kH, kW)")
-    (C_out, C_in, kH, kW), (H, W) = weight.shape, input_size
-    number = torch.arange(1, 1 + C_in * H * W, device=weight.device)  # 0 is padding
-    pixel = im2col(number.view(1, C_in, H, W), (kH, kW), stride, padding, dilation)[0].T
-    rows = weight.new_zeros(C_out, len(pixel), 1 + C_in * H * W)
-    taps = weight.flatten(1)[:, None].expand(-1, len(pixel), -1)
-    return rows.scatter_add(2, pixel.expand(C_out, -1, -1), taps)[..., 1:].flatten(0, 1)
+    H, W = pair(input_size)
+    pixels = torch.eye(H * W).to(weight).view(H * W, 1, H, W)  # each alone in an image
+    kernels = weight.flatten(0, 1)[:, None]  # each by itself
+    maps = conv2d(pixels, kernels, None, stride, padding, dilation)
+    C_out_and_in = weight.shape[:2]
+    return maps.unflatten(1, C_out_and_in).permute(1, 3, 4, 2, 0).flatten(3).flatten(0, 2)
 
 
+@checked(
+    lambda weight, groups: _divides(groups, len(weight)),
+    lambda input, weight, stride, padding, output_padding, dilation: conv_transpose_output_size(
+        input.shape[2:], weight.shape[2:], stride, padding, output_padding, dilation
+    ),
+    input=_IMAGES,
+    weight=tensor("(C_in, C_out / groups, kH, kW)", floating=False, empty=True),
+    groups=integer(at_least=1),
+)
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -270,51 +253,22 @@ def conv_transpose2d(
 ) -> Tensor:
     """Compute a transposed convolution: equal to ``torch.nn.functional.conv_transpose2d``.
 
-    Spread the input out with stride − 1 zeros between its pixels, pad it by the kernel's reach, and
-    convolve with stride 1 and the kernels rotated by 180°. What padding adds to the input of a
-    convolution, it here takes off the output.
-
-    Args:
-        input: (N, C_in, H, W).
-        weight: The kernels, (C_in, C_out / groups, kH, kW): those of the convolution that it is the
-            transpose of.
-        bias: (C_out,).
-        stride: Pixels of the output from one pixel of the input to the next.
-        padding: Pixels taken off each side of the output.
-        output_padding: Pixels added to the output at the bottom and the right.
-        groups: Split the channels into this many groups that do not see each other.
-        dilation: Pixels from one tap of the kernel to the next.
-
-    Returns:
-        (N, C_out, oH, oW); see ``shapes.conv_transpose_output_size``.
-
-    Raises:
-        ValueError: If a shape or a setting does not fit.
-        TypeError: If a setting is not an int (or pair), or the tensors differ in dtype.
-
-    From Zeiler, Krishnan, Taylor and Fergus, "Deconvolutional networks", 2010, and Dumoulin and
-    Visin, "A guide to convolution arithmetic for deep learning", 2016.
-
     >>> kernels = torch.zeros(8, 3, 4, 4)
     >>> conv_transpose2d(torch.zeros(2, 8, 7, 7), kernels, stride=2, padding=1).shape
     torch.Size([2, 3, 14, 14])
-    """
-    if input.ndim != 4 or weight.ndim != 4:
-        raise ValueError(
-            f"input {tuple(input.shape)}, weight {tuple(weight.shape)}: must both be 4-D"
-        )
-    if input.shape[1] != len(weight):
-        raise ValueError(f"input: {input.shape[1]} channels, but weight takes {len(weight)}")
-    if isinstance(groups, bool) or not isinstance(groups, int):
-        raise TypeError(f"groups={groups!r}: must be an int")
-    if groups < 1 or len(weight) % groups:
-        raise ValueError(f"groups={groups}: must be ≥ 1 and divide the {len(weight)} channels")
-    (N, C_in, H, W), (_, _, kH, kW) = input.shape, weight.shape
-    settings = stride, padding, output_padding, dilation
-    conv_transpose_output_size((H, W), (kH, kW), *settings)  # checks the settings
-    (sH, sW), (dH, dW) = pair("stride", stride), pair("dilation", dilation)
-    (pH, pW), (eH, eW) = pair("padding", padding), pair("output_padding", output_padding)
 
+    input (N, C_in, H, W), weight (C_in, C_out / groups, kH, kW), bias (C_out,) →
+    (N, C_out, oH, oW), by ``shapes.conv_transpose_output_size``. Weight, stride, padding and
+    dilation are those of the convolution that it is the transpose of. So stride s puts s − 1 zeros
+    between the pixels of the input, and padding takes pixels off each side of the output;
+    ``output_padding`` adds some at the bottom and the right.
+
+    From Zeiler, Krishnan, Taylor and Fergus, "Deconvolutional networks", 2010, and Dumoulin and
+    Visin, "A guide to convolution arithmetic for deep learning", 2016.
+    """
+    (N, C_in, H, W), (kH, kW) = input.shape, weight.shape[2:]
+    (sH, sW), (pH, pW), (dH, dW) = pair(stride), pair(padding), pair(dilation)
+    eH, eW = pair(output_padding)
     spread = input.new_zeros(N, C_in, (H - 1) * sH + 1, (W - 1) * sW + 1)
     spread[..., ::sH, ::sW] = input
     top, left = dH * (kH - 1) - pH, dW * (kW - 1) - pW  # below 0, pad takes off
@@ -323,6 +277,18 @@ def conv_transpose2d(
     return conv2d(spread, kernels, bias, dilation=dilation, groups=groups)
 
 
+def _gradient_fits(grad_output: Tensor, size: tuple[int, int]) -> None:
+    if grad_output.ndim != 4 or grad_output.shape[2:] != size:
+        raise ValueError(f"grad_output{given(grad_output)}: must be (N, C_out, *{size})")
+
+
+@checked(
+    lambda input_size, weight, grad_output, stride, padding, dilation: _gradient_fits(
+        grad_output,
+        conv_output_size(pair(input_size), weight.shape[2:], stride, padding, dilation),
+    ),
+    padding=integers(at_least=0),
+)
 def conv2d_input_grad(
     input_size: tuple[int, int],
     weight: Tensor,
@@ -334,38 +300,29 @@ def conv2d_input_grad(
 ) -> Tensor:
     """Carry the gradient from the output of ``conv2d`` to its input: ∂L/∂X, given ∂L/∂Y.
 
-    It is the transposed convolution with the same kernels. Each input pixel collects, from every
-    window that read it, the gradient there times the weight that it met.
-
-    Args:
-        input_size: (H, W) of the input.
-        weight: (C_out, C_in / groups, kH, kW).
-        grad_output: ∂L/∂Y, (N, C_out, oH, oW).
-        stride: As for ``conv2d``.
-        padding: As for ``conv2d``, without named paddings.
-        dilation: As for ``conv2d``.
-        groups: As for ``conv2d``.
-
-    Returns:
-        ∂L/∂X, (N, C_in, H, W).
-
-    Raises:
-        ValueError: If ``grad_output`` is not of the size that these settings give.
-        TypeError: If a setting is not an int (or pair).
-
     >>> conv2d_input_grad((3, 3), torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2))[0, 0]
     tensor([[1., 2., 1.],
             [2., 4., 2.],
             [1., 2., 1.]])
+
+    weight (C_out, C_in / groups, kH, kW), ∂L/∂Y (N, C_out, oH, oW) → ∂L/∂X (N, C_in, H, W), of
+    which ``input_size`` is (H, W). It is the transposed convolution with the same kernels: each
+    pixel collects, from every window that read it, the gradient there times the weight that it met.
     """
-    (H, W), (_, _, kH, kW) = input_size, weight.shape
-    _check_grad(grad_output, conv_output_size((H, W), (kH, kW), stride, padding, dilation))
-    (sH, sW), (dH, dW) = pair("stride", stride), pair("dilation", dilation)
-    pH, pW = pair("padding", padding)
+    (H, W), (kH, kW), (sH, sW) = pair(input_size), weight.shape[2:], pair(stride)
+    (pH, pW), (dH, dW) = pair(padding), pair(dilation)
     unread = (H + 2 * pH - dH * (kH - 1) - 1) % sH, (W + 2 * pW - dW * (kW - 1) - 1) % sW
     return conv_transpose2d(grad_output, weight, None, stride, padding, unread, groups, dilation)
 
 
+@checked(
+    lambda input, kernel_size, grad_output, stride, padding, dilation: _gradient_fits(
+        grad_output, conv_output_size(input.shape[2:], kernel_size, stride, padding, dilation)
+    ),
+    lambda input, grad_output, groups: _divides(groups, input.shape[1], grad_output.shape[1]),
+    padding=integers(at_least=0),
+    groups=integer(at_least=1),
+)
 def conv2d_weight_grad(
     input: Tensor,
     kernel_size: tuple[int, int],
@@ -377,82 +334,16 @@ def conv2d_weight_grad(
 ) -> Tensor:
     """Carry the gradient from the output of ``conv2d`` to its kernels: ∂L/∂W, given ∂L/∂Y.
 
-    It is the input cross-correlated with the gradient, summed over the batch. Stride and dilation
-    change places: the gradient's pixels meet inputs that are a stride apart.
-
-    Args:
-        input: (N, C_in, H, W).
-        kernel_size: (kH, kW).
-        grad_output: ∂L/∂Y, (N, C_out, oH, oW).
-        stride: As for ``conv2d``.
-        padding: As for ``conv2d``, without named paddings.
-        dilation: As for ``conv2d``.
-        groups: As for ``conv2d``.
-
-    Returns:
-        ∂L/∂W, (C_out, C_in / groups, kH, kW).
-
-    Raises:
-        ValueError: If ``grad_output`` is not of the size that these settings give.
-        TypeError: If a setting is not an int (or pair).
-
     >>> conv2d_weight_grad(torch.arange(4.0).reshape(1, 1, 2, 2), (1, 1), torch.ones(1, 1, 2, 2))
     tensor([[[[6.]]]])
+
+    input (N, C_in, H, W), ∂L/∂Y (N, C_out, oH, oW) → ∂L/∂W (C_out, C_in / groups, kH, kW), of which
+    ``kernel_size`` is (kH, kW). It is the input cross-correlated with the gradient, summed over the
+    batch. Stride and dilation change places: the gradient's pixels meet inputs a stride apart.
     """
-    _, _, H, W = input.shape
-    _check_grad(grad_output, conv_output_size((H, W), kernel_size, stride, padding, dilation))
-    kH, kW = kernel_size
+    kH, kW = pair(kernel_size)
     grads = [  # the channels play the batch, and the batch plays the channels
         conv2d(X.transpose(0, 1), G.transpose(0, 1), None, dilation, padding, stride)
         for X, G in zip(input.chunk(groups, 1), grad_output.chunk(groups, 1), strict=True)
     ]
     return torch.cat([grad[..., :kH, :kW].transpose(0, 1) for grad in grads])
-
-
-def _windows(
-    X: Tensor,
-    kernel_size: tuple[int, int],
-    stride: IntOrPair,
-    padding: IntOrPair | str,
-    dilation: IntOrPair,
-) -> Tensor:
-    """View the padded (N, C, H, W) as its windows, (N, C, oH, oW, kH, kW); check the settings."""
-    H, W = X.shape[-2:]
-    conv_output_size((H, W), kernel_size, stride, padding, dilation)
-    (kH, kW), (sH, sW), (dH, dW) = kernel_size, pair("stride", stride), pair("dilation", dilation)
-    if padding == "same":  # as many zeros as the kernel would take away, the odd one at the end
-        tH, tW = dH * (kH - 1), dW * (kW - 1)
-        left, right, top, bottom = tW // 2, tW - tW // 2, tH // 2, tH - tH // 2
-    else:
-        top, left = bottom, right = (0, 0) if isinstance(padding, str) else pair("padding", padding)
-    X = pad(X, (left, right, top, bottom))
-    windows = X.unfold(-2, dH * (kH - 1) + 1, sH).unfold(-2, dW * (kW - 1) + 1, sW)
-    return windows[..., ::dH, ::dW]
-
-
-def _check_grad(grad_output: Tensor, size: tuple[int, int]) -> None:
-    if grad_output.ndim != 4 or grad_output.shape[2:] != size:
-        shape = tuple(grad_output.shape)
-        raise ValueError(f"grad_output: shape {shape}, must be (N, C_out, {size[0]}, {size[1]})")
-
-
-def _check(input: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
-    """Raise an error that says which of ``conv2d``'s tensors does not fit, and why."""
-    for name, tensor in {"input": input, "weight": weight, "bias": bias}.items():
-        if not isinstance(tensor, Tensor) and not (name == "bias" and tensor is None):
-            raise TypeError(f"{name}: a {type(tensor).__name__}, must be a tensor")
-        if tensor is not None and tensor.dtype != input.dtype:
-            raise TypeError(f"{name}: {tensor.dtype}, must be {input.dtype} as the input")
-    if input.ndim not in (3, 4):
-        raise ValueError(f"input: shape {tuple(input.shape)}, must be (N, C, H, W) or (C, H, W)")
-    if weight.ndim != 4:
-        raise ValueError(f"weight: shape {tuple(weight.shape)}, must be (C_out, C_in, kH, kW)")
-    (C_out, C), C_in = weight.shape[:2], input.shape[-3]
-    if isinstance(groups, bool) or not isinstance(groups, int):
-        raise TypeError(f"groups={groups!r}: must be an int")
-    if groups < 1 or C_out < 1 or C_out % groups:
-        raise ValueError(f"groups={groups}: must be ≥ 1 and divide the {C_out} output channels")
-    if C_in != groups * C:
-        raise ValueError(f"input: {C_in} channels, but weight takes {C} in each of {groups} groups")
-    if bias is not None and bias.shape != (C_out,):
-        raise ValueError(f"bias: shape {tuple(bias.shape)}, must be ({C_out},)")

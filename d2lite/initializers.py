@@ -11,7 +11,15 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
+from d2lite.channels import MaskedConv2d
+from d2lite.checks import checked, number, one_of, tensor
 
+_GAIN = number(at_least=0)
+_MODE = one_of("fan_in", "fan_out")
+_NONLINEARITY = one_of("linear", "sigmoid", "tanh", "relu", "leaky_relu")
+
+
+@checked(tensor=tensor("(out, in, …)"))
 def fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     """Count the inputs that an output adds up, and the outputs that an input adds to at stride 1.
 
@@ -24,16 +32,11 @@ def fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     >>> fan_in_and_fan_out(torch.empty(16, 6, 5, 5))
     (150, 400)
     """
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"tensor: a {type(tensor).__name__}, must be a tensor")
-    if not tensor.is_floating_point():
-        raise TypeError(f"tensor: {tensor.dtype}, must be floating-point")
-    if tensor.ndim < 2 or tensor.numel() == 0:
-        raise ValueError(f"tensor: shape {tuple(tensor.shape)}, must be (out, in, …), not empty")
     receptive_field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * receptive_field, tensor.shape[0] * receptive_field
 
 
+@checked(nonlinearity=_NONLINEARITY)
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """Look up how much larger weights must be to make up for what an activation takes away.
 
@@ -53,11 +56,10 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         "relu": math.sqrt(2),
         "leaky_relu": math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2)),
     }
-    if nonlinearity not in gains:
-        raise ValueError(f"nonlinearity={nonlinearity!r}: must be one of {', '.join(gains)}")
     return gains[nonlinearity]
 
 
+@checked(gain=_GAIN)
 @torch.no_grad()
 def xavier_uniform_(
     tensor: Tensor, gain: float = 1.0, generator: Generator | None = None
@@ -80,6 +82,7 @@ def xavier_uniform_(
     return tensor.uniform_(-bound, bound, generator=generator)
 
 
+@checked(gain=_GAIN)
 @torch.no_grad()
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill a weight from a normal distribution of variance gain² · 2 / (fan_in + fan_out).
@@ -93,6 +96,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | Non
     return tensor.normal_(0, std, generator=generator)
 
 
+@checked(mode=_MODE)
 @torch.no_grad()
 def kaiming_uniform_(
     tensor: Tensor,
@@ -118,6 +122,7 @@ def kaiming_uniform_(
     return tensor.uniform_(-bound, bound, generator=generator)
 
 
+@checked(mode=_MODE)
 @torch.no_grad()
 def kaiming_normal_(
     tensor: Tensor,
@@ -137,31 +142,39 @@ def kaiming_normal_(
     return tensor.normal_(0, std, generator=generator)
 
 
+@checked(activation=_NONLINEARITY)
+@torch.no_grad()
 def he_start_(model: nn.Module, activation: str = "relu") -> None:
-    """Draw all weights of a model by ``kaiming_normal_`` and set its biases to 0.
-
-    The scales of normalization layers stay as they are.
+    """Draw a model's linear and convolution layers by ``kaiming_normal_``; set all biases to 0.
 
     >>> model = nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(2))
     >>> he_start_(model)
     >>> model[0].bias.tolist(), model[1].weight.tolist()
     ([0.0, 0.0], [1.0, 1.0])
+
+    All other weights, such as the scales of normalization layers, stay as they are.
+
+    Raises:
+        TypeError: If the weight of such a layer is computed anew in each call, as weight
+            normalization and pruning do: drawing it has no effect.
     """
+    for name, layer in model.named_modules():
+        if isinstance(layer, MaskedConv2d):
+            std = calculate_gain(activation) / layer.fan_in().sqrt()  # of each output
+            layer.weight.normal_().mul_(std[layer.table.nonzero()[:, 0], None, None])
+        elif isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            if not isinstance(layer.weight, nn.Parameter):
+                raise TypeError(f"model: the weight of {name or 'it'} is computed, not a parameter")
+            kaiming_normal_(layer.weight, nonlinearity=activation)
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
-        elif parameter.ndim > 1:
-            kaiming_normal_(parameter, nonlinearity=activation)
 
 
 def _xavier_std(tensor: Tensor, gain: float) -> float:
-    if not gain >= 0:
-        raise ValueError(f"gain={gain}: must be ≥ 0")
     return gain * math.sqrt(2 / sum(fan_in_and_fan_out(tensor)))
 
 
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     fans = dict(zip(("fan_in", "fan_out"), fan_in_and_fan_out(tensor), strict=True))
-    if mode not in fans:
-        raise ValueError(f'mode={mode!r}: must be "fan_in" or "fan_out"')
     return calculate_gain(nonlinearity, a) / math.sqrt(fans[mode])

@@ -18,31 +18,44 @@ Each may then learn a scale γ, called ``weight`` as in PyTorch, and a shift β,
 import copy
 import math
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from d2lite.checks import checked, given, instance, integer, number, optional, tensor
+
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
+_SIZE = integer(at_least=1)
+_EPS = number(at_least=0)
 
+
+def _more_than_one(x: Tensor, axes: tuple[int, ...]) -> None:
+    if math.prod(x.shape[axis] for axis in axes) < 2:
+        raise ValueError(f"x{given(x)}: must have more than 1 value over axes {axes}")
+
+
+@checked(_more_than_one, x=tensor(empty=True))
 def normalize(x: Tensor, axes: tuple[int, ...], eps: float = 1e-5) -> tuple[Tensor, ...]:
     """Normalise over some axes: (x − mean) / √(variance + eps).
+
+    >>> y, mean, variance = normalize(torch.rand(5, 10, 28, 28), axes=(0, 2, 3))
+    >>> mean.shape
+    torch.Size([1, 10, 1, 1])
+
+    It works in the precision of x. The layers give it float32 at least, as PyTorch's do: the
+    squares of half-precision numbers overflow from 256 on.
 
     Returns:
         The normalised x, the mean, and the variance (biased: the mean squared deviation). In the
         last two the averaged axes have size 1, so that ``mean.numel()`` counts the means.
 
     Raises:
+        TypeError: If x is no floating-point tensor.
         ValueError: If each mean is of fewer than two values: a single one always becomes 0.
-
-    >>> y, mean, variance = normalize(torch.rand(5, 10, 28, 28), axes=(0, 2, 3))
-    >>> mean.shape
-    torch.Size([1, 10, 1, 1])
     """
-    if math.prod(x.shape[axis] for axis in axes) < 2:
-        raise ValueError(f"x: shape {tuple(x.shape)}, must have more than 1 value over axes {axes}")
     mean = x.mean(axes, keepdim=True)
     deviation = x - mean
     variance = (deviation**2).mean(axes, keepdim=True)
@@ -57,8 +70,6 @@ class _Norm(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], eps: float, affine: bool) -> None:
         super().__init__()
-        if not eps >= 0:
-            raise ValueError(f"eps={eps}: must be ≥ 0")
         self.eps = eps
         self.register_parameter("weight", nn.Parameter(torch.ones(shape)) if affine else None)
         self.register_parameter("bias", nn.Parameter(torch.zeros(shape)) if affine else None)
@@ -72,6 +83,24 @@ class _Norm(nn.Module):
         if self.weight is None:
             return y
         return y * _per_channel(self.weight, y) + _per_channel(self.bias, y)
+
+
+def _per_channel(vector: Tensor, x: Tensor) -> Tensor:
+    """Reshape (C,) to (C, 1, …, 1), to broadcast against (N, C, *)."""
+    return vector.view(-1, *[1] * (x.ndim - 2))
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Convert to float32 what is of lower precision."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+_CHANNELS = tensor("(N, C, …)", empty=True)
+
+
+def _has_channels(x: Tensor, channels: int) -> None:
+    if x.shape[1] != channels:
+        raise ValueError(f"x{given(x)}: must be (N, {channels}, …)")
 
 
 class BatchNorm(_Norm):
@@ -92,6 +121,7 @@ class BatchNorm(_Norm):
     running_var: Tensor
     num_batches_tracked: Tensor
 
+    @checked(num_features=_SIZE, eps=_EPS, momentum=optional(number(at_least=0, at_most=1)))
     def __init__(
         self,
         num_features: int,
@@ -100,9 +130,6 @@ class BatchNorm(_Norm):
         affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:
-        _check_sizes(num_features=num_features)
-        if momentum is not None and not 0 <= momentum <= 1:
-            raise ValueError(f"momentum={momentum}: must be from 0 to 1, or None")
         super().__init__((num_features,), eps, affine)
         self.num_features, self.momentum = num_features, momentum
         track = track_running_stats
@@ -110,17 +137,19 @@ class BatchNorm(_Norm):
         self.register_buffer("running_var", torch.ones(num_features) if track else None)
         self.register_buffer("num_batches_tracked", torch.tensor(0) if track else None)
 
+    @checked(lambda self, x: _has_channels(x, self.num_features), x=_CHANNELS)
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, C, *); in training, update the running statistics."""
-        _check_input(x, self.num_features)
+        wide = _wide(x)
         if self.training or self.running_mean is None:
-            y, mean, variance = normalize(x, (0, *range(2, x.ndim)), self.eps)
+            y, mean, variance = normalize(wide, (0, *range(2, x.ndim)), self.eps)
             if self.running_mean is not None:
                 self._update(mean.flatten(), variance.flatten(), x.numel() // mean.numel())
         else:
-            mean, variance = _per_channel(self.running_mean, x), _per_channel(self.running_var, x)
-            y = (x - mean) / torch.sqrt(variance + self.eps)
-        return self._scale_and_shift(y)
+            mean = _per_channel(self.running_mean, x)
+            variance = _per_channel(_wide(self.running_var), x)
+            y = (wide - mean) / torch.sqrt(variance + self.eps)
+        return self._scale_and_shift(y).to(x.dtype)
 
     @torch.no_grad()
     def _update(self, mean: Tensor, variance: Tensor, count: int) -> None:
@@ -128,6 +157,16 @@ class BatchNorm(_Norm):
         momentum = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean += momentum * (mean - self.running_mean)
         self.running_var += momentum * (variance * count / (count - 1) - self.running_var)
+
+
+def _sizes(value: object) -> None:
+    for size in value if isinstance(value, Sequence) else (value,):
+        _SIZE(size)
+
+
+def _ends_in(x: Tensor, shape: tuple[int, ...]) -> None:
+    if x.shape[x.ndim - len(shape) :] != shape:
+        raise ValueError(f"x{given(x)}: must end in {shape}")
 
 
 class LayerNorm(_Norm):
@@ -141,26 +180,29 @@ class LayerNorm(_Norm):
     torch.Size([16, 8, 28, 28])
     """
 
+    @checked(normalized_shape=_sizes, eps=_EPS)
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
         eps: float = 1e-5,
         elementwise_affine: bool = True,
     ) -> None:
-        shape = (
-            (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        )
-        _check_sizes(**{f"normalized_shape[{i}]": size for i, size in enumerate(shape)})
+        sizes = normalized_shape if isinstance(normalized_shape, Sequence) else (normalized_shape,)
+        shape = tuple(sizes)
         super().__init__(shape, eps, elementwise_affine)
         self.normalized_shape = shape
 
+    @checked(lambda self, x: _ends_in(x, self.normalized_shape), x=tensor(empty=True))
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, *, *normalized_shape)."""
-        D = len(self.normalized_shape)
-        if x.shape[-D:] != self.normalized_shape:
-            raise ValueError(f"x: shape {tuple(x.shape)}, must end in {self.normalized_shape}")
-        y, _, _ = normalize(x, tuple(range(-D, 0)), self.eps)
-        return y if self.weight is None else y * self.weight + self.bias
+        axes = tuple(range(-len(self.normalized_shape), 0))
+        y, _, _ = normalize(_wide(x), axes, self.eps)
+        return (y if self.weight is None else y * self.weight + self.bias).to(x.dtype)
+
+
+def _divides(num_groups: int, num_channels: int) -> None:
+    if num_channels % num_groups:
+        raise ValueError(f"num_groups={num_groups}: must divide num_channels={num_channels}")
 
 
 class GroupNorm(_Norm):
@@ -172,21 +214,20 @@ class GroupNorm(_Norm):
     torch.Size([16, 8, 28, 28])
     """
 
+    @checked(_divides, num_groups=_SIZE, num_channels=_SIZE, eps=_EPS)
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
     ) -> None:
-        _check_sizes(num_groups=num_groups, num_channels=num_channels)
-        if num_channels % num_groups:
-            raise ValueError(f"num_groups={num_groups}: must divide num_channels={num_channels}")
         super().__init__((num_channels,), eps, affine)
         self.num_groups, self.num_channels = num_groups, num_channels
 
+    @checked(lambda self, x: _has_channels(x, self.num_channels), x=_CHANNELS)
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, C, *)."""
-        _check_input(x, self.num_channels)
-        groups = x.unflatten(1, (self.num_groups, -1))  # (N, G, C/G, *)
+        G, C = self.num_groups, self.num_channels
+        groups = _wide(x).unflatten(1, (G, C // G))  # (N, G, C/G, *)
         y, _, _ = normalize(groups, tuple(range(2, groups.ndim)), self.eps)
-        return self._scale_and_shift(y.flatten(1, 2))
+        return self._scale_and_shift(y.flatten(1, 2)).to(x.dtype)
 
 
 class InstanceNorm(_Norm):
@@ -201,20 +242,38 @@ class InstanceNorm(_Norm):
     torch.Size([16, 8, 28, 28])
     """
 
+    @checked(num_features=_SIZE, eps=_EPS)
     def __init__(self, num_features: int, eps: float = 1e-5, *, affine: bool = False) -> None:
-        _check_sizes(num_features=num_features)
         super().__init__((num_features,), eps, affine)
         self.num_features = num_features
 
+    @checked(lambda self, x: _has_channels(x, self.num_features), x=_CHANNELS)
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, C, *)."""
-        _check_input(x, self.num_features)
-        y, _, _ = normalize(x, tuple(range(2, x.ndim)), self.eps)
-        return self._scale_and_shift(y)
+        y, _, _ = normalize(_wide(x), tuple(range(2, x.ndim)), self.eps)
+        return self._scale_and_shift(y).to(x.dtype)
 
 
-def fold(layer: Layer, norm: BatchNorm | _BatchNorm) -> Layer:
+def _plain(layer: Any) -> None:
+    if type(layer) not in (nn.Conv2d, nn.Linear):
+        raise TypeError("must be an nn.Conv2d or nn.Linear: another class may compute otherwise")
+    if not isinstance(layer.weight, nn.Parameter):
+        raise TypeError("must have its weight as a parameter, not compute it as pruning does")
+
+
+def _affine(layer: Layer, norm: BatchNorm | _BatchNorm) -> None:
+    if norm.training or norm.running_mean is None or norm.running_var is None:
+        raise ValueError("norm: must be in evaluation mode, with running statistics")
+    if norm.num_features != len(layer.weight):
+        raise ValueError(f"norm: {norm.num_features} channels, must be {len(layer.weight)}")
+
+
+@checked(_affine, layer=_plain, norm=instance(BatchNorm, _BatchNorm))
+def fold(layer: Layer, norm: BatchNorm | Any) -> Layer:
     """Fold a batch normalisation into the layer before it: one layer that infers as the two.
+
+    >>> fold(nn.Conv2d(3, 8, kernel_size=3, bias=False), BatchNorm(8).eval())
+    Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
 
     In evaluation the normalisation is affine, s·y + t per channel, with s = γ / √(running_var +
     eps) and t = β − s·running_mean. For y = W∗x + b this is (s·W)∗x + (s·b + t).
@@ -223,47 +282,16 @@ def fold(layer: Layer, norm: BatchNorm | _BatchNorm) -> Layer:
         A new layer of the same kind; the two given ones stay as they are.
 
     Raises:
-        TypeError: If ``layer`` or ``norm`` is of another kind.
+        TypeError: If ``layer`` or ``norm`` is of another kind, or the layer's weight is computed.
         ValueError: If ``norm`` is training, or has no running statistics, or other channels.
-
-    >>> fold(nn.Conv2d(3, 8, kernel_size=3, bias=False), BatchNorm(8).eval())
-    Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
     """
-    if not isinstance(layer, nn.Conv2d | nn.Linear):
-        raise TypeError(f"layer: a {type(layer).__name__}, must be an nn.Conv2d or nn.Linear")
-    if not isinstance(norm, BatchNorm | _BatchNorm):
-        raise TypeError(f"norm: a {type(norm).__name__}, must be a BatchNorm")
-    mean, variance = norm.running_mean, norm.running_var
-    if norm.training or mean is None or variance is None:
-        raise ValueError("norm: must be in evaluation mode, with running statistics")
-    if norm.num_features != len(layer.weight):
-        raise ValueError(f"norm: {norm.num_features} channels, must be {len(layer.weight)}")
+    scale = 1 / torch.sqrt(norm.running_var + norm.eps)
+    shift = -scale * norm.running_mean
+    if norm.weight is not None:
+        scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
+    if layer.bias is not None:
+        shift = shift + scale * layer.bias
+    weight = torch.einsum("c,c...->c...", scale, layer.weight.to(scale))
     folded = copy.deepcopy(layer)
-    with torch.no_grad():
-        scale = 1 / torch.sqrt(variance + norm.eps)
-        shift = -scale * mean
-        if norm.weight is not None:
-            scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
-        if layer.bias is not None:
-            shift = shift + scale * layer.bias
-        folded.weight = nn.Parameter(torch.einsum("c,c...->c...", scale, layer.weight))
-        folded.bias = nn.Parameter(shift)
-    return folded
-
-
-def _per_channel(vector: Tensor, x: Tensor) -> Tensor:
-    """Reshape (C,) to (C, 1, …, 1), to broadcast against (N, C, *)."""
-    return vector.view(-1, *[1] * (x.ndim - 2))
-
-
-def _check_sizes(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int):
-            raise TypeError(f"{name}={size!r}: must be an int")
-        if size < 1:
-            raise ValueError(f"{name}={size}: must be ≥ 1")
-
-
-def _check_input(x: Tensor, channels: int) -> None:
-    if x.ndim < 2 or x.shape[1] != channels:
-        raise ValueError(f"x: shape {tuple(x.shape)}, must be (N, {channels}, …)")
+    folded.weight, folded.bias = nn.Parameter(weight), nn.Parameter(shift)
+    return folded.to(layer.weight.dtype)

@@ -13,6 +13,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from d2lite.checks import checked, tensor
+
 # To be told apart with any common colour blindness (after Okabe and Ito, 2008); ≥ 4.5 : 1 on white.
 # The explorers use the same colours: keep equal to explore/explorer.css.
 INPUT = "#0072b2"
@@ -124,6 +126,7 @@ def draw_windows(
     return unseen
 
 
+@checked(image=tensor("(H, W)", floating=False))
 def show_image(axes: Axes, image: torch.Tensor) -> None:
     """Draw one image: grey from 0 to 1 or its largest value, in colour if any value is negative.
 
@@ -141,8 +144,6 @@ def show_image(axes: Axes, image: torch.Tensor) -> None:
     >>> axes.images[0].get_clim()
     (-2.0, 2.0)
     """
-    if image.ndim != 2:
-        raise ValueError(f"image: shape {tuple(image.shape)}, must be (H, W)")
     values = image.detach().cpu().numpy()
     if values.min() < 0:
         limit = np.abs(values).max()
@@ -152,6 +153,12 @@ def show_image(axes: Axes, image: torch.Tensor) -> None:
     axes.set_axis_off()
 
 
+def _one_for_each(images: Sequence[torch.Tensor], titles: Sequence[str]) -> None:
+    if not images or len(images) != len(titles):
+        raise ValueError(f"titles: {len(titles)} for {len(images)} images, must be one for each")
+
+
+@checked(_one_for_each)
 def show_images(
     images: Sequence[torch.Tensor], titles: Sequence[str], columns: int | None = None
 ) -> Figure:
@@ -171,8 +178,6 @@ def show_images(
     >>> len(show_images([torch.eye(3), -torch.eye(3)], ["identity", "negative"]).axes)
     2
     """
-    if not images or len(images) != len(titles):
-        raise ValueError(f"titles: {len(titles)} for {len(images)} images, must be one for each")
     columns = columns or len(images)
     rows = -(-len(images) // columns)
     figure, grid = plt.subplots(
@@ -186,6 +191,7 @@ def show_images(
     return figure
 
 
+@checked(matrix=tensor("(H, W)", floating=False))
 def show_matrix(axes: Axes, matrix: torch.Tensor, colour: str = KERNEL) -> None:
     """Draw a small matrix as a grid with its numbers, to two decimals.
 
@@ -202,8 +208,6 @@ def show_matrix(axes: Axes, matrix: torch.Tensor, colour: str = KERNEL) -> None:
     >>> [text.get_text() for text in axes.texts]
     ['1', '−0.25']
     """
-    if matrix.ndim != 2:
-        raise ValueError(f"matrix: shape {tuple(matrix.shape)}, must be (H, W)")
     height, width = matrix.shape
     for (i, j), value in np.ndenumerate(matrix.detach().cpu().numpy()):
         text = f"{value + 0.0:.2f}".rstrip("0").rstrip(".")
@@ -214,6 +218,12 @@ def show_matrix(axes: Axes, matrix: torch.Tensor, colour: str = KERNEL) -> None:
     axes.set_axis_off()
 
 
+def _a_row_each(x: Sequence[float], runs: Any) -> None:
+    if np.ndim(runs) != 2 or np.shape(runs)[1] != len(x):
+        raise ValueError(f"runs: shape {np.shape(runs)}, must be (R, {len(x)})")
+
+
+@checked(_a_row_each)
 def spread(axes: Axes, x: Sequence[float], runs: Any, **line: Any) -> None:
     """Draw several runs as one line, their median, in a band from the least to the greatest.
 
@@ -232,8 +242,6 @@ def spread(axes: Axes, x: Sequence[float], runs: Any, **line: Any) -> None:
     [0.2, 0.3]
     """
     values = np.asarray(runs, dtype=float)
-    if values.ndim != 2 or values.shape[1] != len(x):
-        raise ValueError(f"runs: shape {values.shape}, must be (R, {len(x)})")
     (drawn,) = axes.plot(x, np.median(values, axis=0), **line)
     axes.fill_between(x, values.min(0), values.max(0), color=drawn.get_color(), alpha=0.2, lw=0)
 
@@ -251,6 +259,13 @@ def median_and_range(values: Any, digits: int = 0) -> str:
     return f"{middle} ({low}–{high})"
 
 
+def _as_many_as_the_head(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    for row in rows:
+        if len(row) != len(head):
+            raise ValueError(f"rows: {list(row)}, must have {len(head)} columns as the head")
+
+
+@checked(_as_many_as_the_head)
 def table(head: Sequence[str], *rows: Sequence[str]) -> Markdown:
     """Set a table from texts, the first column to the left, the others to the right.
 
@@ -266,8 +281,5 @@ def table(head: Sequence[str], *rows: Sequence[str]) -> Markdown:
     :-- | --:
     C1 | 28
     """
-    for row in rows:
-        if len(row) != len(head):
-            raise ValueError(f"rows: {list(row)}, must have {len(head)} columns as the head")
     rule = [":--"] + ["--:"] * (len(head) - 1)
     return Markdown("\n".join(" | ".join(row) for row in (head, rule, *rows)))

@@ -3,7 +3,7 @@
 All take (N, C, H, W), or (C, H, W) without a batch, treat each channel by itself and have nothing
 to learn. A setting is an int, for both axes, or a pair (height, width), in pixels. They raise a
 TypeError if the input is not a floating-point tensor or a setting not an int, and a ValueError if a
-shape or a setting does not fit; the message says which.
+shape or a setting does not fit; the message says which. In half precision sums are in float32.
 """
 
 import math
@@ -13,10 +13,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from d2lite.checks import checked, integers, tensor
 from d2lite.conv import conv2d
 from d2lite.shapes import IntOrPair, pair, pool_output_size
 
 
+def _image(value: Tensor) -> None:
+    tensor("(N, C, H, W)", "(C, H, W)", empty=True)(value)
+    if 0 in value.shape[-3:]:
+        raise ValueError("must not be empty")
+
+
+@checked(input=_image)
 def max_pool2d(
     input: Tensor,
     kernel_size: IntOrPair,
@@ -47,13 +55,14 @@ def max_pool2d(
     tensor([[[ 5.,  7.],
              [13., 15.]]])
     """
-    H, W = _height_and_width(input)
+    H, W = input.shape[-2:]
     size = pool_output_size((H, W), kernel_size, stride, padding, dilation, ceil_mode)
-    pH, pW = pair("padding", padding)
+    pH, pW = pair(padding)
     X = pad(input, (pW, pW, pH, pH), value=-math.inf)
     return _taps(X, size, kernel_size, stride, dilation, beyond=-math.inf).max(dim=0).values
 
 
+@checked(input=_image)
 def avg_pool2d(
     input: Tensor,
     kernel_size: IntOrPair,
@@ -75,15 +84,17 @@ def avg_pool2d(
     tensor([[[ 2.5000,  4.5000],
              [10.5000, 12.5000]]])
     """
-    H, W = _height_and_width(input)
+    H, W = input.shape[-2:]
     size = pool_output_size((H, W), kernel_size, stride, padding, ceil_mode=ceil_mode)
-    pH, pW = pair("padding", padding)
-    X = pad(input, (pW, pW, pH, pH))
-    counted = pad(input.new_ones(H, W), (pW, pW, pH, pH), value=float(count_include_pad))
-    total, count = (_taps(image, size, kernel_size, stride).sum(dim=0) for image in (X, counted))
-    return total / count
+    pH, pW = pair(padding)
+    X = input.to(torch.promote_types(input.dtype, torch.float32))
+    images = pad(X, (pW, pW, pH, pH))
+    counted = pad(X.new_ones(H, W), (pW, pW, pH, pH), value=float(count_include_pad))
+    total, count = (_taps(X, size, kernel_size, stride).sum(dim=0) for X in (images, counted))
+    return (total / count).to(input.dtype)
 
 
+@checked(input=_image, output_size=integers(at_least=1))
 def adaptive_avg_pool2d(input: Tensor, output_size: IntOrPair) -> Tensor:
     """Average over as many windows as the output has pixels: (N, C, H, W) → (N, C, oH, oW).
 
@@ -96,6 +107,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: IntOrPair) -> Tensor:
     return _adaptive(input, output_size, lambda pixels: pixels.mean(dim=-1))
 
 
+@checked(input=_image, output_size=integers(at_least=1))
 def adaptive_max_pool2d(input: Tensor, output_size: IntOrPair) -> Tensor:
     """Take the largest pixel of each window of ``adaptive_avg_pool2d``, equal to PyTorch's.
 
@@ -105,6 +117,7 @@ def adaptive_max_pool2d(input: Tensor, output_size: IntOrPair) -> Tensor:
     return _adaptive(input, output_size, lambda pixels: pixels.max(dim=-1).values)
 
 
+@checked(input=_image)
 def global_avg_pool2d(input: Tensor) -> Tensor:
     """Average each channel over the whole image: (N, C, H, W) → (N, C).
 
@@ -113,10 +126,16 @@ def global_avg_pool2d(input: Tensor) -> Tensor:
     >>> global_avg_pool2d(torch.arange(16.0).reshape(1, 1, 4, 4))
     tensor([[7.5000]])
     """
-    _height_and_width(input)
     return input.mean(dim=(-2, -1))
 
 
+def _half_fits(input: Tensor, kernel_size: IntOrPair) -> None:
+    (H, W), (kH, kW) = input.shape[-2:], pair(kernel_size)
+    if kH // 2 >= H or kW // 2 >= W:
+        raise ValueError(f"kernel_size={kernel_size}: half of it must be < the input's {H} × {W}")
+
+
+@checked(_half_fits, input=_image, kernel_size=integers(at_least=1))
 def blur_pool2d(input: Tensor, kernel_size: IntOrPair = 3, stride: IntOrPair = 2) -> Tensor:
     """Blur, then keep every ``stride``-th pixel: (N, C, H, W) → (N, C, ⌈H / s⌉, ⌈W / s⌉).
 
@@ -129,16 +148,14 @@ def blur_pool2d(input: Tensor, kernel_size: IntOrPair = 3, stride: IntOrPair = 2
     >>> blur_pool2d(torch.tensor([[[0.0, 4.0, 0.0, 4.0]] * 2]))
     tensor([[[2., 2.]]])
     """
-    H, W = _height_and_width(input)
-    kH, kW = pair("kernel_size", kernel_size)
-    if kH // 2 >= H or kW // 2 >= W:
-        raise ValueError(f"kernel_size={kernel_size}: half of it must be < the input's {H} × {W}")
-    X = pad(input, ((kW - 1) // 2, kW // 2, (kH - 1) // 2, kH // 2), mode="reflect")
+    (C, H, W), (kH, kW) = input.shape[-3:], pair(kernel_size)
+    X = input[..., _mirrored(H, kH), :][..., _mirrored(W, kW)]
     column, row = (input.new_tensor([math.comb(k - 1, i) for i in range(k)]) for k in (kH, kW))
-    C, K = input.shape[-3], torch.outer(column / column.sum(), row / row.sum())
+    K = torch.outer(column / column.sum(), row / row.sum())
     return conv2d(X, K.expand(C, 1, kH, kW), stride=stride, groups=C)  # each channel by itself
 
 
+@checked(input=_image, size=integers(at_least=1))
 def upsample_nearest(input: Tensor, size: IntOrPair) -> Tensor:
     """Repeat pixels: (N, C, H, W) → (N, C, oH, oW), where output i is input ⌊iH / oH⌋.
 
@@ -148,11 +165,12 @@ def upsample_nearest(input: Tensor, size: IntOrPair) -> Tensor:
     >>> upsample_nearest(torch.tensor([[[1.0, 2.0]]]), size=(1, 4))
     tensor([[[1., 1., 2., 2.]]])
     """
-    (H, W), (oH, oW) = _height_and_width(input), pair("size", size)
+    (H, W), (oH, oW) = input.shape[-2:], pair(size)
     rows, columns = torch.arange(oH) * H // oH, torch.arange(oW) * W // oW
     return input[..., rows, :][..., columns]
 
 
+@checked(input=_image, size=integers(at_least=1))
 def upsample_bilinear(input: Tensor, size: IntOrPair, align_corners: bool = False) -> Tensor:
     """Fill in between pixels along straight lines: (N, C, H, W) → (N, C, oH, oW).
 
@@ -164,7 +182,7 @@ def upsample_bilinear(input: Tensor, size: IntOrPair, align_corners: bool = Fals
     >>> upsample_bilinear(torch.tensor([[[0.0, 3.0]]]), size=(1, 4), align_corners=True)
     tensor([[[0., 1., 2., 3.]]])
     """
-    (H, W), (oH, oW) = _height_and_width(input), pair("size", size)
+    (H, W), (oH, oW) = input.shape[-2:], pair(size)
     top, bottom, down = _between(H, oH, align_corners)
     left, right, along = _between(W, oW, align_corners)
     X = torch.lerp(input[..., top, :], input[..., bottom, :], down.to(input)[:, None])
@@ -180,8 +198,8 @@ def _taps(
     beyond: float = 0.0,
 ) -> Tensor:
     """Stack, for each place in the window, what all windows see there: (kH·kW, …, oH, oW)."""
-    (oH, oW), (kH, kW) = size, pair("kernel_size", kernel_size)
-    (sH, sW), (dH, dW) = pair("stride", stride or kernel_size), pair("dilation", dilation)
+    (oH, oW), (kH, kW) = size, pair(kernel_size)
+    (sH, sW), (dH, dW) = pair(stride or kernel_size), pair(dilation)
     rH, rW = sH * (oH - 1) + 1, sW * (oW - 1) + 1  # from the first to the last window's first pixel
     H, W = rH + dH * (kH - 1), rW + dW * (kW - 1)  # up to the last window's end
     X = pad(X, (0, W - X.shape[-1], 0, H - X.shape[-2]), value=beyond)  # adds, or cuts off
@@ -191,11 +209,17 @@ def _taps(
 
 def _adaptive(input: Tensor, output_size: IntOrPair, pool: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply ``pool``, (…, pixels) → (…), to each adaptive window."""
-    (H, W), (oH, oW) = _height_and_width(input), pair("output_size", output_size)
+    (H, W), (oH, oW) = input.shape[-2:], pair(output_size)
     rows = [slice(i * H // oH, math.ceil((i + 1) * H / oH)) for i in range(oH)]
     columns = [slice(j * W // oW, math.ceil((j + 1) * W / oW)) for j in range(oW)]
     pixels = [pool(input[..., row, column].flatten(-2)) for row in rows for column in columns]
     return torch.stack(pixels, dim=-1).unflatten(-1, (oH, oW))
+
+
+def _mirrored(size: int, kernel_size: int) -> Tensor:
+    """Number the pixels of a row that is mirrored at its ends, as far as a kernel reaches."""
+    i = torch.arange(-((kernel_size - 1) // 2), size + kernel_size // 2).abs()
+    return size - 1 - (size - 1 - i).abs()
 
 
 def _between(size: int, new_size: int, align_corners: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -207,14 +231,3 @@ def _between(size: int, new_size: int, align_corners: bool) -> tuple[Tensor, Ten
         position = ((i + 0.5) * size / new_size - 0.5).clamp(min=0)
     before = position.long()
     return before, (before + 1).clamp(max=size - 1), position - before
-
-
-def _height_and_width(input: Tensor) -> tuple[int, int]:
-    """Read H and W, or raise an error that says why the input is no image."""
-    if not isinstance(input, Tensor):
-        raise TypeError(f"input: a {type(input).__name__}, must be a tensor")
-    if not input.is_floating_point():
-        raise TypeError(f"input: {input.dtype}, must be floating-point")
-    if input.ndim not in (3, 4) or 0 in input.shape[-3:]:
-        raise ValueError(f"input: shape {tuple(input.shape)}, must be ([N,] C, H, W), not empty")
-    return input.shape[-2], input.shape[-1]

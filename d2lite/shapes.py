@@ -11,7 +11,6 @@ spans e = d(k − 1) + 1 pixels, and the output size is
 From Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
 """
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -24,11 +23,25 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from d2lite.checks import boolean, checked, integers, named, optional
+
 IntOrPair = int | tuple[int, int]
 Size = TypeVar("Size", int, tuple[int, int])
 Shape = tuple[int, ...]
 
+_RULES = dict.fromkeys(("size", "kernel_size", "stride", "dilation"), integers(at_least=1))
 
+
+def _same_needs_stride_1(stride: IntOrPair, padding: IntOrPair | str) -> None:
+    if padding == "same" and pair(stride) != (1, 1):
+        raise ValueError(f'stride={stride}: must be 1 with padding="same"')
+
+
+@checked(
+    _same_needs_stride_1,
+    **_RULES,
+    padding=named("same", "valid", otherwise=integers(at_least=0)),
+)
 def conv_output_size(
     size: Size,
     kernel_size: IntOrPair,
@@ -38,35 +51,39 @@ def conv_output_size(
 ) -> Size:
     """Compute the size that a convolution gives, in pixels: ⌊(n + 2p − d(k − 1) − 1) / s⌋ + 1.
 
+    >>> conv_output_size(224, kernel_size=7, stride=2, padding=3)
+    112
+    >>> conv_output_size((28, 20), kernel_size=(5, 3))
+    (24, 18)
+
     An int gives an int; a pair (height, width) gives a pair, and then a setting may be a pair too.
     ``padding="valid"`` is 0; ``"same"`` pads so that the size stays, and needs stride 1.
 
     Raises:
         TypeError: If an argument is not an int (or a pair of ints).
         ValueError: If one is out of range, or the dilated kernel is larger than the padded input.
-
-    >>> conv_output_size(224, kernel_size=7, stride=2, padding=3)
-    112
-    >>> conv_output_size((28, 20), kernel_size=(5, 3))
-    (24, 18)
     """
-    same = padding == "same"
-    if isinstance(padding, str):
-        if padding not in ("same", "valid"):
-            raise ValueError(f'padding={padding!r}: must be ≥ 0, "same" or "valid"')
-        padding = 0
-
-    def one_axis(size: int, kernel_size: int, stride: int, padding: int, dilation: int) -> int:
-        if same and stride != 1:
-            raise ValueError(f'stride={stride}: must be 1 with padding="same"')
-        extent = dilation * (kernel_size - 1) + 1
-        total_padding = extent - 1 if same else 2 * padding
-        output_size = (size + total_padding - extent) // stride + 1
-        return _not_empty(output_size, size, padding, extent)
-
-    return _on_each_axis(one_axis, size, kernel_size, stride, padding, dilation)
+    return _on_each_axis(_conv_size, size, kernel_size, stride, padding, dilation)
 
 
+def _conv_size(n: int, k: int, s: int, p: int | str, d: int) -> int:
+    if p == "same":
+        return n
+    p, extent = 0 if p == "valid" else int(p), d * (k - 1) + 1
+    return _not_empty((n + 2 * p - extent) // s + 1, n, p, extent)
+
+
+def _at_most_half(kernel_size: IntOrPair, padding: IntOrPair) -> None:
+    if any(p > k // 2 for p, k in zip(pair(padding), pair(kernel_size), strict=True)):
+        raise ValueError(f"padding={padding}: must be ≤ half of kernel_size={kernel_size}")
+
+
+@checked(
+    _at_most_half,
+    **_RULES | {"stride": optional(integers(at_least=1))},
+    padding=integers(at_least=0),
+    ceil_mode=boolean,
+)
 def pool_output_size(
     size: Size,
     kernel_size: IntOrPair,
@@ -77,6 +94,11 @@ def pool_output_size(
 ) -> Size:
     """Compute the size that max or average pooling gives, in pixels.
 
+    >>> pool_output_size(112, kernel_size=3, stride=2, padding=1)
+    56
+    >>> pool_output_size(7, kernel_size=2), pool_output_size(7, kernel_size=2, ceil_mode=True)
+    (3, 4)
+
     The stride is the kernel size unless given. With ``ceil_mode`` the division rounds up, so that a
     last window may reach beyond the end; it must still start in the input or in the left padding.
 
@@ -84,28 +106,20 @@ def pool_output_size(
         TypeError: If an argument is not an int (or a pair of ints), or ``ceil_mode`` not a bool.
         ValueError: If one is out of range, the padding is more than half the kernel size, or the
             dilated kernel is larger than the padded input.
-
-    >>> pool_output_size(112, kernel_size=3, stride=2, padding=1)
-    56
-    >>> pool_output_size(7, kernel_size=2), pool_output_size(7, kernel_size=2, ceil_mode=True)
-    (3, 4)
     """
-    if not isinstance(ceil_mode, bool):
-        raise TypeError(f"ceil_mode={ceil_mode!r}: must be True or False")
-
-    def one_axis(size: int, kernel_size: int, stride: int, padding: int, dilation: int) -> int:
-        if padding > kernel_size // 2:
-            raise ValueError(f"padding={padding}: must be ≤ half of kernel_size={kernel_size}")
-        extent = dilation * (kernel_size - 1) + 1
-        steps, left_over = divmod(size + 2 * padding - extent, stride)
-        if ceil_mode and left_over and (steps + 1) * stride < size + padding:
-            steps += 1
-        return _not_empty(steps + 1, size, padding, extent)
-
     stride = kernel_size if stride is None else stride
-    return _on_each_axis(one_axis, size, kernel_size, stride, padding, dilation)
+    return _on_each_axis(_pool_size, size, kernel_size, stride, padding, dilation, ceil_mode)
 
 
+def _pool_size(n: int, k: int, s: int, p: int, d: int, ceil_mode: bool) -> int:
+    extent = d * (k - 1) + 1
+    steps, left_over = divmod(n + 2 * p - extent, s)
+    if ceil_mode and left_over and (steps + 1) * s < n + p:
+        steps += 1
+    return _not_empty(steps + 1, n, p, extent)
+
+
+@checked(**_RULES, padding=integers(at_least=0), output_padding=integers(at_least=0))
 def conv_transpose_output_size(
     size: Size,
     kernel_size: IntOrPair,
@@ -116,6 +130,9 @@ def conv_transpose_output_size(
 ) -> Size:
     """Compute the size that a transposed convolution gives: (n − 1)s − 2p + d(k − 1) + 1 + extra.
 
+    >>> conv_transpose_output_size(7, kernel_size=4, stride=2, padding=1)
+    14
+
     Stride s sends s different input sizes of a convolution to one output size; ``output_padding``
     says which of them to go back to.
 
@@ -123,73 +140,55 @@ def conv_transpose_output_size(
         TypeError: If an argument is not an int (or a pair of ints).
         ValueError: If one is out of range, ``output_padding`` is not smaller than the stride or the
             dilation, or nothing is left of the output.
-
-    >>> conv_transpose_output_size(7, kernel_size=4, stride=2, padding=1)
-    14
     """
-
-    def one_axis(
-        size: int, kernel_size: int, stride: int, padding: int, output_padding: int, dilation: int
-    ) -> int:
-        if output_padding >= max(stride, dilation):
-            raise ValueError(
-                f"output_padding={output_padding}: must be smaller than stride={stride} "
-                f"or dilation={dilation}"
-            )
-        full = (size - 1) * stride + dilation * (kernel_size - 1) + 1 + output_padding
-        if full <= 2 * padding:
-            raise ValueError(f"padding={padding}: leaves nothing of an output of {full}")
-        return full - 2 * padding
-
-    return _on_each_axis(one_axis, size, kernel_size, stride, padding, output_padding, dilation)
+    settings = kernel_size, stride, padding, output_padding, dilation
+    return _on_each_axis(_transpose_size, size, *settings)
 
 
-def pair(name: str, value: IntOrPair) -> tuple[int, int]:
-    """Read a setting that is an int, for both axes, or a pair (height, width).
+def _transpose_size(n: int, k: int, s: int, p: int, extra: int, d: int) -> int:
+    if extra >= max(s, d):
+        raise ValueError(f"output_padding={extra}: must be smaller than stride={s} or dilation={d}")
+    full = (n - 1) * s + d * (k - 1) + 1 + extra
+    if full <= 2 * p:
+        raise ValueError(f"padding={p}: leaves nothing of an output of {full}")
+    return full - 2 * p
 
-    Raises:
-        TypeError: If it is neither.
-        ValueError: If it is negative, or zero and not a padding.
 
-    >>> pair("stride", 2)
-    (2, 2)
+def _on_each_axis(formula: Callable[..., int], size: Size, *settings: Any) -> Size:
+    """Apply a formula for one axis to an int, or to the height and the width of a pair."""
+    if isinstance(size, (tuple, list)):
+        heights, widths = zip(*map(pair, (size, *settings)), strict=True)
+        return int(formula(*heights)), int(formula(*widths))
+    for setting in settings:
+        if isinstance(setting, (tuple, list)):
+            raise TypeError(f"size={size}: must be a pair (height, width), as {setting} is")
+    return int(formula(size, *settings))
+
+
+def _not_empty(output_size: int, n: int, p: int, extent: int) -> int:
+    if output_size < 1:
+        padded = f"padded to {n + 2 * p}, " if p else ""
+        raise ValueError(
+            f"size={n}: {padded}smaller than the dilated kernel, {extent}; "
+            "pad it or take a smaller kernel"
+        )
+    return output_size
+
+
+def pair(value: IntOrPair) -> tuple[int, int]:
+    """Read a setting as (height, width): an int is meant for both axes.
+
+    >>> pair(2), pair((1, 2))
+    ((2, 2), (1, 2))
     """
-    minimum = 0 if "padding" in name else 1
-    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(both) != 2 or not all(map(_is_int, both)):
-        raise TypeError(f"{name}={value!r}: must be an int or a pair of ints")
-    if min(both) < minimum:
-        raise ValueError(f"{name}={value}: must be ≥ {minimum}")
-    return int(both[0]), int(both[1])
+    if isinstance(value, (tuple, list)):
+        height, width = value
+        return height, width
+    return value, value
 
 
 def _is_int(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _on_each_axis(formula: Callable[..., int], size: Size, *settings: IntOrPair) -> Size:
-    """Apply a formula for one axis to an int, or to the height and the width of a pair.
-
-    The formula's parameters name the arguments in errors.
-    """
-    arguments = dict(zip(inspect.signature(formula).parameters, (size, *settings), strict=True))
-    heights, widths = zip(*(pair(name, value) for name, value in arguments.items()), strict=True)
-    if isinstance(size, (tuple, list)):
-        return formula(*heights), formula(*widths)
-    for name, value in arguments.items():
-        if isinstance(value, (tuple, list)):
-            raise TypeError(f"{name}={value}: must be an int, as size={size} is; or give both axes")
-    return formula(*heights)
-
-
-def _not_empty(output_size: int, size: int, padding: int, extent: int) -> int:
-    if output_size < 1:
-        padded = f"padded to {size + 2 * padding}, " if padding else ""
-        raise ValueError(
-            f"size={size}: {padded}smaller than the dilated kernel, {extent}; "
-            "pad it or take a smaller kernel"
-        )
-    return output_size
 
 
 @dataclass(frozen=True)
