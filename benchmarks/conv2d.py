@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from d2lite.conv import conv2d_im2col, conv_matrix, corr2d, im2col
+from d2lite import conv
+from d2lite.conv import conv_matrix, corr2d, im2col
 from results import THREADS, save
 
 CHANNELS, KERNEL, SIZES, ROUNDS = 8, 3, (8, 16, 32, 64), 7
@@ -36,7 +37,7 @@ def measure(size: int) -> list[object]:
     matrix_bytes = 4 * expected.numel() * x.numel()
     ways: dict[str, Callable[[], Tensor]] = {
         "loops": lambda: loops(x, w),
-        "im2col": lambda: conv2d_im2col(x, w),
+        "im2col": lambda: conv.conv2d(x, w),
         "torch": lambda: conv2d(x, w),
     }
     if matrix_bytes <= LARGEST:

@@ -46,7 +46,7 @@ def corr2d(X: Tensor, K: Tensor) -> Tensor:
     X (H, W), K (kH, kW) → Y (H − kH + 1, W − kW + 1): a sum for each place where K fits in X.
     """
     (H, W), (kH, kW) = X.shape, K.shape
-    Y = (X[:1, :1] * K[:1, :1]).new_zeros(H - kH + 1, W - kW + 1)
+    Y = (X[:1, :1] * K[:1, :1]).new_zeros(H - kH + 1, W - kW + 1)  # a product's type
     for i in range(H - kH + 1):
         for j in range(W - kW + 1):
             Y[i, j] = (X[i : i + kH, j : j + kW] * K).sum()
@@ -54,7 +54,7 @@ def corr2d(X: Tensor, K: Tensor) -> Tensor:
 
 
 def _divides(groups: int, *channels: int) -> None:
-    if any(number % groups for number in channels):
+    if any(number < 1 or number % groups for number in channels):
         raise ValueError(f"groups={groups}: must divide the {channels[-1]} channels")
 
 
@@ -149,14 +149,16 @@ def im2col(
     N, C, H, W = input.shape
     (kH, kW), (sH, sW), (dH, dW) = pair(kernel_size), pair(stride), pair(dilation)
     oH, oW = conv_output_size((H, W), (kH, kW), stride, padding, dilation)
-    rH, rW = dH * (kH - 1), dW * (kW - 1)  # the reach: from the first tap to the last
     if padding == "same":  # as many zeros as the kernel would take away, the odd one at the end
-        top, bottom, left, right = rH // 2, rH - rH // 2, rW // 2, rW - rW // 2
+        top, left = dH * (kH - 1) // 2, dW * (kW - 1) // 2
+        bottom, right = dH * (kH - 1) - top, dW * (kW - 1) - left
     else:
         top, left = bottom, right = (0, 0) if isinstance(padding, str) else pair(padding)
     X = pad(input, (left, right, top, bottom))
-    windows = X.unfold(2, rH + 1, sH).unfold(3, rW + 1, sW)[..., ::dH, ::dW]  # N, C, oH, oW, kH, kW
-    return windows.permute(0, 1, 4, 5, 2, 3).reshape(N, C * kH * kW, oH * oW)
+    taps = [  # what all windows have at (i, j)
+        X[..., i * dH :: sH, j * dW :: sW][..., :oH, :oW] for i in range(kH) for j in range(kW)
+    ]
+    return torch.stack(taps, dim=2).reshape(N, C * kH * kW, oH * oW)
 
 
 def _columns_fit(columns: Tensor, taps: int, windows: int) -> None:
@@ -200,8 +202,8 @@ def col2im(
     image = taps.new_zeros(*taps.shape[:2], H + 2 * pH, W + 2 * pW)
     for i in range(kH):
         for j in range(kW):
-            windows = image[..., i * dH :: sH, j * dW :: sW][..., :oH, :oW]  # their tap (i, j)
-            windows += taps[:, :, i, j]
+            tap = image[..., i * dH :: sH, j * dW :: sW][..., :oH, :oW]
+            tap += taps[:, :, i, j]
     return image[..., pH : pH + H, pW : pW + W]
 
 
@@ -226,10 +228,8 @@ def conv_matrix(
     """
     H, W = pair(input_size)
     pixels = torch.eye(H * W).to(weight).view(H * W, 1, H, W)  # each alone in an image
-    kernels = weight.flatten(0, 1)[:, None]  # each by itself
-    maps = conv2d(pixels, kernels, None, stride, padding, dilation)
-    C_out_and_in = weight.shape[:2]
-    return maps.unflatten(1, C_out_and_in).permute(1, 3, 4, 2, 0).flatten(3).flatten(0, 2)
+    maps = conv2d(pixels, weight.flatten(0, 1)[:, None], None, stride, padding, dilation)
+    return maps.unflatten(1, weight.shape[:2]).permute(1, 3, 4, 2, 0).flatten(3).flatten(0, 2)
 
 
 @checked(

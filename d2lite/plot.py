@@ -219,8 +219,9 @@ def show_matrix(axes: Axes, matrix: torch.Tensor, colour: str = KERNEL) -> None:
 
 
 def _a_row_each(x: Sequence[float], runs: Any) -> None:
-    if np.ndim(runs) != 2 or np.shape(runs)[1] != len(x):
-        raise ValueError(f"runs: shape {np.shape(runs)}, must be (R, {len(x)})")
+    shape = tuple(np.shape(runs))
+    if len(shape) != 2 or shape[1] != len(x):
+        raise ValueError(f"runs: shape {shape}, must be (R, {len(x)})")
 
 
 @checked(_a_row_each)

@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from d2lite.channels import DepthwiseSeparableConv2d, MaskedConv2d
+from d2lite.initializers import calculate_gain, he_start_
 from d2lite.nets.lenet import C3_TABLE
+from d2lite.norm import fold
 from d2lite.shapes import trace
 
 seeds = st.integers(0, 2**31)
@@ -116,6 +119,69 @@ def test_each_output_starts_with_its_own_fan_in():
     assert 0.019 < all_of_them.abs().max() <= 0.02 + 1e-6
 
 
+def test_resetting_draws_the_same_numbers_again_and_leaves_the_table():
+    torch.manual_seed(0)
+    layer = MaskedConv2d(C3_TABLE, 5)
+    other = copy.deepcopy(layer).double()
+    torch.manual_seed(0)
+    other.reset_parameters()
+    for own, again in zip(layer.parameters(), other.parameters(), strict=True):
+        assert torch.equal(own.double(), again)
+    assert torch.equal(other.table, C3_TABLE)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("seen", [[6] * 200, [1] * 500 + [6] * 100])
+def test_he_start_draws_each_output_for_its_own_fan_in(seen, activation):
+    """5 × 5 taps of six channels for ReLU: √(2 / 150) = 0.115."""
+    torch.manual_seed(0)
+    layer = MaskedConv2d([[1] * n + [0] * (6 - n) for n in seen], kernel_size=5)
+    he_start_(nn.Sequential(layer), activation)
+    fan_in = 25 * layer.table.sum(1)[layer.table.nonzero()[:, 0]]
+    for n in set(seen):
+        std = calculate_gain(activation) / (25 * n) ** 0.5
+        assert layer.weight[fan_in == 25 * n].std().item() == pytest.approx(std, rel=0.02)
+    assert not layer.bias.any()
+
+
+def test_what_takes_a_convolutions_weight_refuses_it_or_passes_it_by():
+    torch.manual_seed(0)
+    layer, norm = MaskedConv2d([[1, 1], [0, 0]], 3).eval(), nn.BatchNorm2d(2).eval()
+    before = [parameter.clone() for parameter in layer.parameters()]
+    with pytest.raises(TypeError, match="layer=.*must be an nn.Conv2d or nn.Linear"):
+        fold(layer, norm)
+    with pytest.raises(KeyError, match="weight"):
+        fuse_conv_bn_eval(layer, norm)
+    with pytest.raises(ValueError, match="weight"):
+        nn.utils.parametrizations.weight_norm(layer)
+    with pytest.raises(KeyError, match="weight"):
+        layer.weight = nn.Parameter(torch.zeros(2, 2, 3, 3))
+
+    def usual(module):
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(module.weight)
+
+    nn.Sequential(layer).apply(usual)
+    assert all(map(torch.equal, before, layer.parameters()))
+
+
+def test_many_masked_layers_can_be_mapped_over():
+    layers, images = [MaskedConv2d(C3_TABLE, 3) for _ in range(3)], torch.randn(2, 6, 5, 5)
+    states = torch.func.stack_module_state(layers)
+
+    def call(*state):
+        return torch.func.functional_call(layers[0], state, (images,))
+
+    expected = torch.stack([layer(images) for layer in layers])
+    torch.testing.assert_close(torch.func.vmap(call)(*states), expected)
+    assert copy.deepcopy(layers[0]).to("meta")(images.to("meta")).shape == expected[0].shape
+
+
+def test_repr_shows_the_settings():
+    text = "MaskedConv2d(2, 2, connections=3, kernel_size=(3, 3), stride=(1, 1), padding=same, bias"
+    assert repr(MaskedConv2d([[1, 0], [1, 1]], 3, padding="same")).startswith(text)
+
+
 def test_an_output_that_sees_nothing_is_its_bias():
     layer = MaskedConv2d([[0, 0], [1, 0]], kernel_size=3)
     first, second = layer(torch.randn(1, 2, 5, 5))[0]
@@ -191,10 +257,14 @@ def test_copies_and_state_go_round(layer):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"table": [1, 0]}, ValueError, r"table: shape \(2,\), must be \(C_out, C_in\)"),
-        ({"table": [[], []]}, ValueError, r"table: shape \(2, 0\)"),
-        ({"table": [[2, 0]]}, ValueError, r"table: holds \[0, 2\], must hold 0 and 1 only"),
-        ({"table": [[float("nan")]]}, ValueError, "table: holds .*, must hold 0 and 1 only"),
+        ({"table": [1, 0]}, ValueError, r"table=\[1, 0\]: must be \(C_out, C_in\), not \(2,\)"),
+        ({"table": [[], []]}, ValueError, r"must be \(C_out, C_in\), not \(2, 0\)"),
+        (
+            {"table": [[2, 0]]},
+            ValueError,
+            r"table=\[\[2, 0\]\]: must hold 0 and 1 only, not \[0, 2\]",
+        ),
+        ({"table": [[float("nan")]]}, ValueError, "must hold 0 and 1 only, not"),
         ({"kernel_size": 0}, ValueError, "kernel_size=0: must be ≥ 1"),
         ({"stride": 0}, ValueError, "stride=0: must be ≥ 1"),
         ({"padding": -1}, ValueError, "padding=-1: must be ≥ 0"),

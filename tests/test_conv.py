@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from d2lite.conv import (
     col2im,
     conv2d,
-    conv2d_im2col,
     conv2d_input_grad,
     conv2d_weight_grad,
     conv_matrix,
@@ -153,26 +152,30 @@ def test_the_odd_zero_of_same_goes_to_the_end():
 @pytest.mark.parametrize(
     "arguments, error, message",
     [
-        (([[1.0]], Z(1, 1, 1, 1)), TypeError, "input: a list, must be a tensor"),
-        ((Z(1, 1, 5, 5), None), TypeError, "weight: a NoneType, must be a tensor"),
-        ((Z(1, 1, 5, 5), Z(1, 1, 3, 3), 1.0), TypeError, "bias: a float, must be a tensor"),
+        (([[1.0]], Z(1, 1, 1, 1)), TypeError, r"input=\[\[1\.0\]\]: must be a tensor"),
+        ((Z(1, 1, 5, 5), None), TypeError, "weight=None: must be a tensor"),
+        ((Z(1, 1, 5, 5), Z(1, 1, 3, 3), 1.0), TypeError, r"bias=1\.0: must be a tensor"),
         (
             (Z(1, 1, 5, 5), Z(1, 1, 3, 3).double()),
             TypeError,
-            "weight: torch.float64, must be torch.float32",
+            r"weight=float64 \(1, 1, 3, 3\): must be torch.float32, as the input",
         ),
         (
             (Z(1, 1, 5, 5), Z(1, 1, 3, 3), Z(1).half()),
             TypeError,
-            "bias: torch.float16, must be torch.float32",
+            r"bias=float16 \(1,\): must be torch.float32",
         ),
-        ((Z(5, 5), Z(1, 1, 3, 3)), ValueError, r"input: shape \(5, 5\), must be \(N, C, H, W\)"),
-        ((Z(1, 1, 1, 5, 5), Z(1, 1, 3, 3)), ValueError, "input: shape"),
-        ((Z(1, 1, 5, 5), Z(3, 3)), ValueError, r"weight: shape \(3, 3\), must be \(C_out"),
+        (
+            (Z(5, 5), Z(1, 1, 3, 3)),
+            ValueError,
+            r"input=float32 \(5, 5\): must be \(N, C_in, H, W\)",
+        ),
+        ((Z(1, 1, 1, 5, 5), Z(1, 1, 3, 3)), ValueError, r"must be \(N, C_in, H, W\) or \(C_in, H"),
+        ((Z(1, 1, 5, 5), Z(3, 3)), ValueError, r"weight=float32 \(3, 3\): must be \(C_out"),
         ((Z(1, 2, 5, 5), Z(1, 3, 3, 3)), ValueError, "input: 2 channels, but weight takes 3"),
-        ((Z(1, 1, 5, 5), Z(2, 1, 3, 3), Z(3)), ValueError, r"bias: shape \(3,\), must be \(2,\)"),
-        ((Z(1, 1, 5, 5), Z(2, 1, 3, 3), Z(1)), ValueError, r"bias: shape \(1,\), must be \(2,\)"),
-        ((Z(1, 1, 5, 5), Z(0, 1, 3, 3)), ValueError, "divide the 0 output channels"),
+        ((Z(1, 1, 5, 5), Z(2, 1, 3, 3), Z(3)), ValueError, r"bias=float32 \(3,\): must be \(2,\)"),
+        ((Z(1, 1, 5, 5), Z(2, 1, 3, 3), Z(1)), ValueError, r"bias=float32 \(1,\): must be \(2,\)"),
+        ((Z(1, 1, 5, 5), Z(0, 1, 3, 3)), ValueError, "must divide the 0 channels"),
         ((Z(1, 1, 5, 5), Z(1, 1, 0, 3)), ValueError, r"kernel_size=\(0, 3\): must be ≥ 1"),
         ((Z(1, 1, 0, 5), Z(1, 1, 3, 3)), ValueError, r"size=\(0, 5\): must be ≥ 1"),
         ((Z(1, 1, 2, 5), Z(1, 1, 3, 3)), ValueError, "size=2: smaller than the dilated kernel, 3"),
@@ -191,14 +194,14 @@ def test_tensors_that_do_not_fit(arguments, error, message):
         ({"stride": True}, TypeError, "stride=True: must be"),
         ({"stride": (1, 1, 1)}, TypeError, r"stride=\(1, 1, 1\): must be"),
         ({"padding": -1}, ValueError, "padding=-1: must be ≥ 0"),
-        ({"padding": "full"}, ValueError, "padding='full': must be"),
+        ({"padding": "full"}, ValueError, "padding='full': must be one of 'same', 'valid'"),
         ({"padding": "same", "stride": 2}, ValueError, 'stride=2: must be 1 with padding="same"'),
         ({"padding": None}, TypeError, "padding=None: must be"),
         ({"dilation": 0}, ValueError, "dilation=0: must be ≥ 1"),
         ({"dilation": 4}, ValueError, "size=5: smaller than the dilated kernel, 9"),
         ({"groups": 0}, ValueError, "groups=0: must be ≥ 1"),
         ({"groups": -2}, ValueError, "groups=-2: must be ≥ 1"),
-        ({"groups": 3}, ValueError, "groups=3: .* divide the 4 output channels"),
+        ({"groups": 3}, ValueError, "groups=3: must divide the 4 channels"),
         ({"groups": 2}, ValueError, "input: 2 channels, but weight takes 2 in each of 2 groups"),
         ({"groups": 1.0}, TypeError, "groups=1.0: must be an int"),
         ({"groups": True}, TypeError, "groups=True: must be an int"),
@@ -238,11 +241,11 @@ def test_corr2d_is_differentiable():
 @pytest.mark.parametrize(
     "X, K, message",
     [
-        (Z(1, 3, 3), Z(2, 2), r"X \(1, 3, 3\), K \(2, 2\): must both be 2-D"),
-        (Z(3, 3), Z(2), "must both be 2-D"),
-        (Z(3, 3), Z(4, 1), r"K \(4, 1\): must fit in X \(3, 3\)"),
+        (Z(1, 3, 3), Z(2, 2), r"X=float32 \(1, 3, 3\): must be \(H, W\)"),
+        (Z(3, 3), Z(2), r"K=float32 \(2,\): must be \(kH, kW\)"),
+        (Z(3, 3), Z(4, 1), r"K=float32 \(4, 1\): must fit in X=float32 \(3, 3\)"),
         (Z(3, 3), Z(1, 4), "must fit in X"),
-        (Z(3, 3), Z(0, 2), "must fit in X"),
+        (Z(3, 3), Z(0, 2), "must not be empty"),
     ],
 )
 def test_corr2d_refuses(X, K, message):
@@ -271,7 +274,7 @@ def test_rot180_rotates_each_kernel_of_a_layer():
     rotated = rot180(weight)
     assert torch.equal(rotated[1, 2], torch.rot90(weight[1, 2], 2))
     assert torch.equal(rot180(rotated), weight)
-    with pytest.raises(ValueError, match=r"kernel: shape \(3,\), must be"):
+    with pytest.raises(ValueError, match=r"kernel=float32 \(3,\): must be"):
         rot180(Z(3))
 
 
@@ -314,11 +317,9 @@ def test_im2col_and_col2im_equal_unfold_and_fold(case):
 
 @settings(max_examples=200, deadline=None)
 @given(layers())
-def test_both_matrix_forms_equal_the_convolution(case):
+def test_the_matrix_and_its_transpose_equal_the_convolution(case):
     x, w, options, _ = case
     expected = F.conv2d(x, w, **options)
-    bias = torch.randn(len(w), dtype=torch.float64)
-    torch.testing.assert_close(conv2d_im2col(x, w, bias, **options), expected + bias[:, None, None])
     matrix = conv_matrix(w, x.shape[2:], **options)
     torch.testing.assert_close((x.flatten(1) @ matrix.T).view_as(expected), expected)
     upstream = torch.randn_like(expected)
@@ -374,7 +375,6 @@ def test_gradcheck_of_the_other_forms():
     b = torch.randn(4, dtype=torch.float64, requires_grad=True)
     grouped = w[:, :2].detach().requires_grad_()
     check = torch.autograd.gradcheck
-    assert check(lambda x, w, b: conv2d_im2col(x, w, b, 2, 1), (x, w, b))
     assert check(lambda w: conv_matrix(w, (5, 6), 2, 1), (w,))
     assert check(lambda x, w, b: conv_transpose2d(x, w, b, 2, 1, 1, 2), (x, grouped, b))
     assert check(lambda x: im2col(x, (3, 2), 2, 1), (x,))
@@ -385,21 +385,31 @@ def test_gradcheck_of_the_other_forms():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: im2col(Z(3, 4, 4), 2), "input: shape (3, 4, 4)"),
+        (lambda: im2col(Z(3, 4, 4), 2), "input=float32 (3, 4, 4): must be (N, C_in, H, W)"),
         (lambda: im2col(Z(1, 3, 4, 4), 5), "smaller than the dilated kernel"),
-        (lambda: col2im(Z(1, 8, 5), (3, 3), 2), "columns: shape (1, 8, 5), must be (N, C·4, 4)"),
-        (lambda: col2im(Z(1, 7, 4), (3, 3), 2), "columns: shape (1, 7, 4)"),
-        (lambda: conv2d_im2col(Z(1, 2, 4, 4), Z(1, 3, 2, 2)), "input: 2 channels"),
-        (lambda: conv_matrix(Z(3, 3), (4, 4)), "weight: shape (3, 3)"),
-        (lambda: conv_transpose2d(Z(2, 4, 4), Z(2, 1, 3, 3)), "must both be 4-D"),
+        (lambda: col2im(Z(1, 8, 5), (3, 3), 2), "columns=float32 (1, 8, 5): must be (N, C·4, 4)"),
+        (lambda: col2im(Z(1, 7, 4), (3, 3), 2), "columns=float32 (1, 7, 4)"),
+        (lambda: conv_matrix(Z(3, 3), (4, 4)), "weight=float32 (3, 3): must be"),
+        (lambda: conv_transpose2d(Z(2, 4, 4), Z(2, 1, 3, 3)), "input=float32 (2, 4, 4): must be"),
+        (lambda: conv_transpose2d(Z(1, 3, 4, 4), Z(3, 1, 3, 3), groups=2), "groups=2: must divide"),
         (lambda: conv_transpose2d(Z(1, 2, 4, 4), Z(3, 1, 3, 3)), "input: 2 channels"),
         (lambda: conv_transpose2d(Z(1, 2, 4, 4), Z(2, 1, 3, 3), groups=0), "groups=0"),
         (
             lambda: conv_transpose2d(Z(1, 2, 4, 4), Z(2, 1, 3, 3), output_padding=1),
             "output_padding=1: must be smaller",
         ),
-        (lambda: conv2d_input_grad((4, 4), Z(1, 1, 2, 2), Z(1, 1, 4, 4)), "must be (N, C_out, 3"),
-        (lambda: conv2d_weight_grad(Z(1, 1, 4, 4), (2, 2), Z(1, 3, 3)), "grad_output: shape"),
+        (
+            lambda: conv2d_input_grad((4, 4), Z(1, 1, 2, 2), Z(1, 1, 4, 4)),
+            "must be (N, C_out, *(3, 3))",
+        ),
+        (
+            lambda: conv2d_weight_grad(Z(1, 1, 4, 4), (2, 2), Z(1, 3, 3)),
+            "grad_output=float32 (1, 3, 3)",
+        ),
+        (
+            lambda: conv2d_weight_grad(Z(1, 4, 4, 4), (2, 2), Z(1, 3, 3, 3), groups=2),
+            "groups=2: must divide the 3 channels",
+        ),
     ],
 )
 def test_bad_input_of_the_other_forms_is_named(call, says):
@@ -408,6 +418,126 @@ def test_bad_input_of_the_other_forms_is_named(call, says):
     assert says in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: col2im(Z(1, 4, 4), (2, 2), 2, padding="same"),
+        lambda: conv_transpose2d(Z(1, 1, 4, 4), Z(1, 1, 3, 3), padding="same"),
+        lambda: conv2d_input_grad((4, 4), Z(1, 1, 3, 3), Z(1, 1, 4, 4), padding="same"),
+        lambda: conv2d_weight_grad(Z(1, 1, 4, 4), (3, 3), Z(1, 1, 4, 4), padding="same"),
+    ],
+)
+def test_named_paddings_are_for_the_way_forwards(call):
+    with pytest.raises(TypeError, match="padding='same': must be an int or a pair of ints"):
+        call()
+
+
 def test_groups_must_be_an_int():
     with pytest.raises(TypeError, match=r"groups=1\.0: must be an int"):
         conv_transpose2d(Z(1, 2, 4, 4), Z(2, 1, 3, 3), groups=1.0)
+
+
+# ---- Whatever PyTorch's own layer takes ----------------------------------------------------------
+
+
+@settings(max_examples=300, deadline=None)
+@given(layers(), st.booleans())
+def test_with_whole_numbers_the_other_forms_are_exact(case, same):
+    x, w, options, _ = case
+    x, w = (10 * x).round(), (10 * w).round()
+    if same:
+        options |= {"padding": "same", "stride": 1}
+    expected = F.conv2d(x, w, **options)
+    matrix = conv_matrix(w, x.shape[2:], **options)
+    assert torch.equal((x.flatten(1) @ matrix.T).view_as(expected), expected)
+    if not same:
+        columns = im2col(x, w.shape[2:], **options)
+        expected = F.fold(columns, x.shape[2:], w.shape[2:], **options)
+        assert torch.equal(col2im(columns, x.shape[2:], w.shape[2:], **options), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(convolutions(), *[st.booleans()] * 3, st.sampled_from([torch.float16, torch.bfloat16]))
+def test_autocast_gives_the_low_type_of_any_mixture(case, low_x, low_w, low_b, low):
+    """As it does with ``F.conv2d``; without autocast a mixture is refused, there as well.
+
+    Compared in double precision: on a CPU, ``F.conv2d`` itself crashes on some low-precision cases.
+    """
+    tensors, options = case
+    tensors = [
+        t if t is None else t.to(low if is_low else torch.float32)
+        for t, is_low in zip(tensors, (low_x, low_w, low_b), strict=True)
+    ]
+    exact = [t if t is None else t.double() for t in tensors]
+    outputs = both(exact, options)
+    if outputs:
+        with torch.autocast("cpu", dtype=low):
+            actual = conv2d(*tensors, **options)
+        assert actual.dtype == low
+        size = F.conv2d(*(t if t is None else t.abs() for t in exact), **options)
+        error = (actual.double() - outputs[0]).abs()
+        assert (error <= 4 * torch.finfo(low).eps * size).all()
+        if len({t.dtype for t in tensors if t is not None}) > 1:
+            with pytest.raises(TypeError, match="as the input"):
+                conv2d(*tensors, **options)
+
+
+@settings(max_examples=25, deadline=None)
+@given(layers(most_groups=3), st.sampled_from([(0, 0), (0, None), (None, 0)]))
+@pytest.mark.filterwarnings("error")
+def test_all_of_it_can_be_mapped_over(case, axes):
+    x, w, options, groups = case
+    upstream = torch.randn_like(F.conv2d(x, w, **options, groups=groups))
+    columns, size, kernel = im2col(x, w.shape[2:], **options), x.shape[2:], w.shape[2:]
+
+    def loss(x, w):
+        return conv2d(x, w, **options, groups=groups).square().sum()
+
+    for function, one, two in [
+        (lambda x, w: conv2d(x, w, **options, groups=groups), x, w),
+        (torch.func.grad(loss, argnums=(0, 1)), x, w),
+        (lambda c, w: col2im(c, size, kernel, **options) * w, columns, w.new_ones(())),
+        (lambda x, w: im2col(x, kernel, **options) * w, x, w.new_ones(())),
+        (lambda x, w: conv_matrix(w, size, **options) * x, x.new_ones(()), w),
+        (lambda y, w: conv2d_input_grad(size, w, y, **options, groups=groups), upstream, w),
+        (lambda x, y: conv2d_weight_grad(x, kernel, y, **options, groups=groups), x, upstream),
+        (lambda x, w: corr2d(x[0, 0], w[0, 0]), F.pad(x, (4, 0, 4, 0)), w),
+    ]:
+        stacked = [
+            torch.stack([t, -t, 2 * t]) if axis == 0 else t
+            for t, axis in zip((one, two), axes, strict=True)
+        ]
+        mapped = torch.func.vmap(function, axes)(*stacked)
+        alone = [
+            function(*(t if axis is None else t[i] for t, axis in zip(stacked, axes, strict=True)))
+            for i in range(3)
+        ]
+        if isinstance(mapped, tuple):
+            alone = tuple(torch.stack(each) for each in zip(*alone, strict=True))
+            torch.testing.assert_close(mapped, alone)
+        else:
+            torch.testing.assert_close(mapped, torch.stack(alone))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_no_images_no_layout_and_no_device_are_special(groups):
+    x, w = torch.randn(2, 5, 6, 4).permute(0, 3, 2, 1), torch.randn(6, 4 // groups, 3, 2).mT
+    y = conv2d(x, w, groups=groups)
+    torch.testing.assert_close(y, F.conv2d(x, w, groups=groups))
+    up = conv_transpose2d(y, w, groups=groups)
+    torch.testing.assert_close(up, F.conv_transpose2d(y, w, groups=groups))
+    grad = conv2d_weight_grad(x[:0], (2, 3), y[:0], groups=groups)
+    assert torch.equal(grad, torch.zeros_like(w))
+    assert conv2d_input_grad((6, 5), w, y[:0], groups=groups).shape == (0, *x.shape[1:])
+    assert conv_transpose2d(y[:0], w, groups=groups).shape == (0, *up.shape[1:])
+    assert im2col(x[:0], 2).shape == (0, 16, 20)
+    assert col2im(Z(0, 16, 20), (6, 5), 2).shape == (0, 4, 6, 5)
+    meta = conv2d(x.to("meta"), w.to("meta"), groups=groups)
+    assert meta.device.type == "meta" and meta.shape == y.shape
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.complex64])
+def test_types_that_torch_takes(dtype):
+    x, w = torch.arange(50).view(1, 2, 5, 5).to(dtype), torch.arange(36).view(2, 2, 3, 3).to(dtype)
+    assert torch.equal(conv2d(x, w), F.conv2d(x, w))
+    assert conv2d(x, w).dtype == F.conv2d(x, w).dtype

@@ -108,10 +108,10 @@ def test_a_parameter_is_filled_in_place_and_still_learns(name):
 @pytest.mark.parametrize(
     "tensor, error, message",
     [
-        ([[1.0]], TypeError, "tensor: a list, must be a tensor"),
-        (torch.zeros(2, 2).long(), TypeError, "tensor: torch.int64, must be floating-point"),
-        (torch.zeros(5), ValueError, r"tensor: shape \(5,\), must be \(out, in, …\)"),
-        (torch.zeros(5, 0), ValueError, r"tensor: shape \(5, 0\), must be .* not empty"),
+        ([[1.0]], TypeError, r"tensor=\[\[1\.0\]\]: must be a tensor"),
+        (torch.zeros(2, 2).long(), TypeError, r"tensor=int64 \(2, 2\): must be floating-point"),
+        (torch.zeros(5), ValueError, r"tensor=float32 \(5,\): must be \(out, in, …\)"),
+        (torch.zeros(5, 0), ValueError, r"tensor=float32 \(5, 0\): must not be empty"),
     ],
 )
 def test_what_is_no_weight_is_refused(name, tensor, error, message):
@@ -128,7 +128,33 @@ def test_a_negative_gain_is_refused(name, gain):
 
 @pytest.mark.parametrize("name", KAIMING)
 def test_unknown_mode_and_nonlinearity_are_refused(name):
-    with pytest.raises(ValueError, match='mode=\'fan\': must be "fan_in" or "fan_out"'):
+    with pytest.raises(ValueError, match="mode='fan': must be one of 'fan_in', 'fan_out'"):
         getattr(I, name)(torch.zeros(2, 2), mode="fan")
-    with pytest.raises(ValueError, match="nonlinearity='gelu': must be one of linear, sigmoid"):
+    with pytest.raises(ValueError, match="nonlinearity='gelu': must be one of 'linear', 'sigmoid'"):
         getattr(I, name)(torch.zeros(2, 2), nonlinearity="gelu")
+
+
+def test_he_start_draws_linear_and_convolution_layers_and_nothing_else():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv1d(8, 100, 5), torch.nn.Conv2d(50, 40, 3, groups=2), torch.nn.Conv3d(4, 50, 3),
+        torch.nn.Linear(300, 200), torch.nn.LayerNorm((3, 4, 5)), torch.nn.Embedding(9, 4),
+        torch.nn.ConvTranspose2d(3, 4, 5), torch.nn.BatchNorm2d(4),
+    )  # fmt: skip
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    I.he_start_(model)
+    for layer, fan_in in zip(model, [40, 225, 108, 300], strict=False):
+        assert layer.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.05)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            assert not parameter.any()
+        elif int(name[0]) > 3:
+            assert torch.equal(parameter, before[name])
+
+
+def test_he_start_refuses_what_it_cannot_draw():
+    model = torch.nn.Sequential(torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 2)))
+    with pytest.raises(TypeError, match="model: the weight of 0 is computed, not a parameter"):
+        I.he_start_(model)
+    with pytest.raises(ValueError, match="activation='gelu': must be one of"):
+        I.he_start_(model, "gelu")

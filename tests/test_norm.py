@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 import d2lite.norm
@@ -256,24 +257,28 @@ Z = torch.zeros
 @pytest.mark.parametrize(
     "call, error, message",
     [
-        (lambda: normalize(Z(1, 3), (0,)), ValueError, r"x: shape \(1, 3\), must have more than 1"),
+        (
+            lambda: normalize(Z(1, 3), (0,)),
+            ValueError,
+            r"x=float32 \(1, 3\): must have more than 1",
+        ),
         (lambda: normalize(Z(3), ()), ValueError, r"more than 1 value over axes \(\)"),
         (lambda: BatchNorm(0), ValueError, "num_features=0: must be ≥ 1"),
         (lambda: BatchNorm(3.0), TypeError, "num_features=3.0: must be an int"),
         (lambda: BatchNorm(True), TypeError, "num_features=True: must be an int"),
         (lambda: BatchNorm(3, eps=-1), ValueError, "eps=-1: must be ≥ 0"),
         (lambda: BatchNorm(3, eps=float("nan")), ValueError, "eps=nan: must be ≥ 0"),
-        (lambda: BatchNorm(3, momentum=1.5), ValueError, "momentum=1.5: must be from 0 to 1"),
+        (lambda: BatchNorm(3, momentum=1.5), ValueError, "momentum=1.5: must be ≥ 0 and ≤ 1"),
         (
             lambda: BatchNorm(3)(Z(2, 4, 5)),
             ValueError,
-            r"x: shape \(2, 4, 5\), must be \(N, 3, …\)",
+            r"x=float32 \(2, 4, 5\): must be \(N, 3, …\)",
         ),
-        (lambda: BatchNorm(3)(Z(3)), ValueError, r"x: shape \(3,\), must be"),
+        (lambda: BatchNorm(3)(Z(3)), ValueError, r"x=float32 \(3,\): must be \(N, C, …\)"),
         (lambda: BatchNorm(3)(Z(0, 3)), ValueError, "must have more than 1 value"),
         (lambda: BatchNorm(3)(Z(1, 3, 1, 1)), ValueError, "must have more than 1 value"),
-        (lambda: LayerNorm(0), ValueError, r"normalized_shape\[0\]=0: must be ≥ 1"),
-        (lambda: LayerNorm((3, 2.0)), TypeError, r"normalized_shape\[1\]=2.0: must be an int"),
+        (lambda: LayerNorm(0), ValueError, r"normalized_shape=0: must be ≥ 1"),
+        (lambda: LayerNorm((3, 2.0)), TypeError, r"normalized_shape=\(3, 2.0\): must be an int"),
         (lambda: LayerNorm((3, 4))(Z(2, 4, 3)), ValueError, r"must end in \(3, 4\)"),
         (lambda: LayerNorm(1)(Z(2, 1)), ValueError, "must have more than 1 value"),
         (lambda: InstanceNorm(3)(Z(2, 3)), ValueError, "must have more than 1 value"),
@@ -281,9 +286,21 @@ Z = torch.zeros
         (lambda: GroupNorm(2, 5), ValueError, "num_groups=2: must divide num_channels=5"),
         (lambda: GroupNorm(0, 4), ValueError, "num_groups=0: must be ≥ 1"),
         (lambda: GroupNorm(2, 4)(Z(2, 6, 3)), ValueError, r"must be \(N, 4, …\)"),
-        (lambda: fold(nn.Flatten(), BatchNorm(3)), TypeError, "layer: a Flatten, must be"),
-        (lambda: fold(nn.ConvTranspose2d(3, 3, 3), BatchNorm(3)), TypeError, "a ConvTranspose2d"),
-        (lambda: fold(nn.Linear(3, 3), GroupNorm(1, 3)), TypeError, "norm: a GroupNorm, must be"),
+        (
+            lambda: fold(nn.Flatten(), BatchNorm(3)),
+            TypeError,
+            "layer=Flatten.*: must be an nn.Conv2d or nn.Linear",
+        ),
+        (
+            lambda: fold(nn.ConvTranspose2d(3, 3, 3), BatchNorm(3)),
+            TypeError,
+            "layer=a ConvTranspose2d: must be",
+        ),
+        (
+            lambda: fold(nn.Linear(3, 3), GroupNorm(1, 3)),
+            TypeError,
+            "norm=GroupNorm.*: must be a BatchNorm",
+        ),
         (lambda: fold(nn.Linear(3, 3), BatchNorm(3)), ValueError, "must be in evaluation mode"),
         (
             lambda: fold(nn.Linear(3, 3), BatchNorm(3, track_running_stats=False).eval()),
@@ -300,3 +317,78 @@ Z = torch.zeros
 def test_refuses(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def pruned():
+    layer = nn.Conv2d(2, 3, 1)
+    return prune.l1_unstructured(layer, "weight", 0.5)
+
+
+@pytest.mark.parametrize(
+    "layer, message",
+    [
+        (pruned(), "layer=.*must have its weight as a parameter"),
+        (nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 3, 1)), "must be an nn.Conv2d or"),
+    ],
+)
+def test_a_weight_that_is_computed_cannot_be_folded(layer, message):
+    with pytest.raises(TypeError, match=message):
+        fold(layer, BatchNorm(3).eval())
+
+
+# ---- Half precision ------------------------------------------------------------------------------
+
+LOW = st.sampled_from([torch.float16, torch.bfloat16])
+LAYERS = st.sampled_from(
+    [
+        (lambda: BatchNorm(4), lambda: nn.BatchNorm2d(4)),
+        (lambda: BatchNorm(4, momentum=None), lambda: nn.BatchNorm2d(4, momentum=None)),
+        (lambda: LayerNorm((4, 5, 3)), lambda: nn.LayerNorm((4, 5, 3))),
+        (lambda: GroupNorm(2, 4), lambda: nn.GroupNorm(2, 4)),
+        (lambda: InstanceNorm(4, affine=True), lambda: nn.InstanceNorm2d(4, affine=True)),
+    ]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seeds, LAYERS, LOW, st.booleans(), st.booleans(), st.sampled_from([1, 100, 600]))
+def test_low_precision_equals_torch(seed, makes, dtype, low_layer, autocast, scale):
+    """Types, outputs and running statistics; squares of numbers above 255 overflow float16."""
+    torch.manual_seed(seed)
+    ours, theirs = (make() for make in makes)
+    randomise(theirs)
+    ours.load_state_dict(theirs.state_dict())
+    if low_layer:
+        ours, theirs = ours.to(dtype), theirs.to(dtype)
+    with torch.autocast("cpu", dtype=dtype, enabled=autocast):
+        for x in scale * (1 + torch.randn(3, 6, 4, 5, 3)):
+            x = x.to(dtype)
+            equal_but_for_rounding(ours(x), theirs(x))
+            for our, their in zip(ours.buffers(), theirs.buffers(), strict=True):
+                equal_but_for_rounding(our, their)
+        equal_but_for_rounding(ours.eval()(x), theirs.eval()(x))
+
+
+def equal_but_for_rounding(actual, expected):
+    assert actual.dtype == expected.dtype and expected.isfinite().all()
+    eps = torch.finfo(actual.dtype).eps if actual.is_floating_point() else 0
+    eps = max(eps, 1e-5)
+    torch.testing.assert_close(actual, expected, rtol=2 * eps, atol=2 * eps)
+
+
+def test_float32_stays_float32_under_autocast_and_no_images_give_none():
+    x = torch.randn(2, 4, 5, 3)
+    for layer in BatchNorm(4), LayerNorm((4, 5, 3)), GroupNorm(2, 4), InstanceNorm(4):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert layer(x).dtype == torch.float32
+        assert layer.eval()(x[:0]).shape == (0, 4, 5, 3)
+        with pytest.raises(TypeError, match="x=int64 .*: must be floating-point"):
+            layer(x.long())
+
+
+@pytest.mark.parametrize("low_norm", [False, True])
+def test_fold_keeps_the_layers_type(low_norm):
+    layer, norm = nn.Conv2d(2, 3, 3).half(), BatchNorm(3).eval()
+    folded = fold(layer, norm.half() if low_norm else norm)
+    assert {value.dtype for value in folded.state_dict().values()} == {torch.float16}
+    torch.testing.assert_close(folded.weight, layer.weight, rtol=2e-3, atol=0)

@@ -69,9 +69,9 @@ def test_images_show_zero_as_black_or_where_signed_as_white(image, limits, colou
 def test_every_image_needs_its_title():
     with pytest.raises(ValueError, match="titles: 1 for 2 images"):
         show_images([torch.eye(2)] * 2, ["one"])
-    with pytest.raises(ValueError, match=r"image: shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"image=float32 \(2,\): must be \(H, W\)"):
         show_images([torch.ones(2)], ["flat"])
-    with pytest.raises(ValueError, match=r"matrix: shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"matrix=float32 \(3,\): must be \(H, W\)"):
         show_matrix(plt.gca(), torch.ones(3))
     plt.close("all")
 

@@ -199,11 +199,11 @@ def test_lower_precision_rounds_a_few_times(function, dtype):
 @pytest.mark.parametrize(
     "x, error, message",
     [
-        ([[1.0]], TypeError, "input: a list, must be a tensor"),
-        (Z(1, 4, 4).long(), TypeError, "input: torch.int64, must be floating-point"),
-        (Z(4, 4), ValueError, r"input: shape \(4, 4\), must be"),
-        (Z(1, 1, 1, 4, 4), ValueError, "input: shape"),
-        (Z(1, 0, 4), ValueError, r"input: shape \(1, 0, 4\), must be .* not empty"),
+        ([[1.0]], TypeError, r"input=\[\[1\.0\]\]: must be a tensor"),
+        (Z(1, 4, 4).long(), TypeError, r"input=int64 \(1, 4, 4\): must be floating-point"),
+        (Z(4, 4), ValueError, r"input=float32 \(4, 4\): must be \(N, C, H, W\) or"),
+        (Z(1, 1, 1, 4, 4), ValueError, r"input=float32 \(1, 1, 1, 4, 4\): must be"),
+        (Z(1, 0, 4), ValueError, r"input=float32 \(1, 0, 4\): must not be empty"),
     ],
 )
 def test_what_is_no_image_is_refused(function, x, error, message):
@@ -242,3 +242,34 @@ def test_what_is_no_image_is_refused(function, x, error, message):
 def test_settings_that_do_not_fit_are_refused(call, error, message):
     with pytest.raises(error, match=message):
         call(Z(1, 5, 6))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_averages_of_large_windows_neither_overflow_nor_miscount(dtype):
+    x = torch.full((1, 1, 40, 40), 5000.0, dtype=dtype)
+    for padding in (0, 20):
+        actual = pool.avg_pool2d(x, 40, padding=padding, count_include_pad=False)
+        assert actual.dtype == dtype and (actual == x[0, 0, 0, 0]).all()
+
+
+@pytest.mark.parametrize("function", EVERY.values(), ids=EVERY)
+def test_it_can_be_mapped_over_and_moved(function):
+    torch.manual_seed(0)
+    x = torch.randn(3, 2, 4, 8, 7, dtype=torch.float64)
+    assert torch.equal(torch.func.vmap(function)(x), torch.stack(list(map(function, x))))
+
+    def gradient(x):
+        return torch.func.grad(lambda x: function(x).square().sum())(x)
+
+    expected = torch.stack(list(map(gradient, x)))
+    torch.testing.assert_close(torch.func.vmap(gradient)(x), expected)
+    turned = x[0].mT.contiguous().mT
+    assert torch.equal(function(turned), function(x[0]))
+    assert function(x[0].to("meta")).shape == function(x[0]).shape
+
+
+def test_two_blurs_in_half_precision_mirror_the_border():
+    x = torch.arange(12.0).view(1, 3, 4)
+    half = pool.blur_pool2d(x.half(), 3, 1)
+    assert half.dtype == torch.float16
+    torch.testing.assert_close(half.float(), pool.blur_pool2d(x, 3, 1), rtol=1e-3, atol=1e-2)
