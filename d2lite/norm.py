@@ -155,8 +155,9 @@ class BatchNorm(_Norm):
     def _update(self, mean: Tensor, variance: Tensor, count: int) -> None:
         self.num_batches_tracked += 1
         momentum = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean += momentum * (mean - self.running_mean)
-        self.running_var += momentum * (variance * count / (count - 1) - self.running_var)
+        unbiased = variance * count / (count - 1)
+        for running, new in (self.running_mean, mean), (self.running_var, unbiased):
+            running.copy_((1 - momentum) * _wide(running) + momentum * new)
 
 
 def _sizes(value: object) -> None:
