@@ -1,8 +1,9 @@
 """Receptive field: what the units of each layer see of the image.
 
-Each number in a tensor has a first and a last pixel that it can depend on. A function of PyTorch has a rule that says how its result's pixels
-follow from those of its arguments; a function without a rule is refused. What only moves numbers,
-such as a permutation, moves their pixels as well, by the same function.
+Each number in a tensor has a first and a last pixel that it can depend on. A function of PyTorch
+has a rule that says how its result's pixels follow from those of its arguments; a function without
+a rule is refused. What only moves numbers, such as a permutation, moves their pixels as well, by
+the same function.
 """
 
 from collections.abc import Sequence
@@ -106,18 +107,28 @@ class _Tape(Uses):
         self.steps: list[_Step] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = _kept(args), _kept(kwargs or {})
         before = _versions((args, kwargs))
         output = super().__torch_function__(func, types, args, kwargs)
         if name_of(func) not in METADATA:
             where = place(self.running[-1]) if self.running else "the model"
             after = _versions((args, output))
-            self.steps.append(_Step(where, func, args, kwargs or {}, output, before, after))
+            self.steps.append(_Step(where, func, args, kwargs, output, before, after))
         return output
 
     def row(self, output: object) -> None:
         """Record what a layer gave."""
         first = next(tensors(output), None)
         self.steps.append(_Step("", None, (), {}, first, _versions(first), {}))
+
+
+def _kept(value: Any) -> Any:
+    """Copy nested tuples, lists and dicts: a model may change them after the call."""
+    if isinstance(value, dict):
+        return {key: _kept(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return (list if isinstance(value, list) else tuple)(map(_kept, value))
+    return value
 
 
 def _versions(value: Any) -> dict[int, int]:
@@ -128,7 +139,7 @@ def _replay(model: nn.Module, x: Tensor, steps: list[_Step]) -> list[tuple[Seen,
     """Follow the pixels through the recorded calls: what each layer gave sees, and its shape."""
     held = [*model.parameters(), *model.buffers(), *map(vars, model.modules())]
     constants = {id(tensor) for tensor in tensors(held)}
-    known = {id(x): (_image(x), x._version)}
+    known = {id(x): (_image(x), 0)}  # zeros: not changed yet
 
     def look(key: int, version: int) -> Seen:
         if key in constants:
@@ -152,7 +163,7 @@ def _replay(model: nn.Module, x: Tensor, steps: list[_Step]) -> list[tuple[Seen,
             results = list(tensors(outputs))
             if name in VALUELESS or not any(seen.ends for seen in looks.values()):
                 found = [NOTHING] * len(results)
-            elif name not in RULES or not results or "out" in step.kwargs:
+            elif name not in RULES or not results or step.kwargs.get("out") is not None:
                 raise ValueError("no rule says so")
             elif any(id(result) in constants for result in results):
                 raise ValueError("it changes a constant")
@@ -224,5 +235,7 @@ def _common(seen: Seen, shape: Shape, width: int) -> Field | None:
         if len(steps) == 1 and 0 < steps[0] < inf:
             x0, x1 = float(left[0]), float(right[0])
             return Field(int(x1 - x0) + 1, int(steps[0]), (x0 + x1) / 2)
+    if D > 3:  # one channel may see everything, and another little
+        first, last = first.amin((0, 1)), last.amax((0, 1))
     everything = bool((first <= 0).all() and (last >= width - 1).all())
     return whole._replace(jump=0) if everything or not varies else None

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from d2lite.channels import DepthwiseSeparableConv2d, MaskedConv2d
 from d2lite.nets.lenet import C3_TABLE
-from d2lite.shapes import trace
+from d2lite.trace import trace
 
 seeds = st.integers(0, 2**31)
 tables = st.integers(1, 5).flatmap(

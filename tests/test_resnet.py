@@ -11,7 +11,7 @@ from torch import nn
 
 from d2lite.nets import resnet
 from d2lite.nets.resnet import BasicBlock, Bottleneck, Residual, small_resnet
-from d2lite.shapes import trace
+from d2lite.trace import trace
 
 # Name: multiply-adds in 10⁹ of Table 1, there called FLOPs; parameters are torchvision's.
 PUBLISHED = {"resnet18": 1.8, "resnet34": 3.6, "resnet50": 3.8, "resnet101": 7.6, "resnet152": 11.3}
