@@ -7,6 +7,7 @@ the same function.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from math import inf
 from typing import Any, NamedTuple
 
@@ -141,7 +142,16 @@ def _replay(model: nn.Module, x: Tensor, steps: list[_Step]) -> list[tuple[Seen,
     constants = {id(tensor) for tensor in tensors(held)}
     known = {id(x): (_image(x), 0)}  # zeros: not changed yet
 
+    @cache
+    def lasting() -> set[int]:
+        """Find the tensors that a second run takes as well: it cannot have made them."""
+        second = _Tape()
+        run(model, torch.zeros_like(x), second)
+        return {key for step in second.steps for key in step.before}
+
     def look(key: int, version: int) -> Seen:
+        if key not in known and key not in constants and key in lasting():
+            constants.add(key)
         if key in constants:
             return NOTHING
         if key not in known:

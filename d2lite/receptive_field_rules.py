@@ -147,7 +147,7 @@ def _spreads(see: See, func: Any, x: Tensor, dim: int, *args: Any, **kwargs: Any
     return see(x).amax(dim, keepdim=True)
 
 
-def _unit_length(see: See, func: Any, x: Tensor, p: float = 2, dim: int = 1, *args: Any) -> Tensor:
+def _unit_length(see: See, func: Any, x: Tensor, p: float = 2, dim: int = 1, **kw: Any) -> Tensor:
     return see(x).amax(dim, keepdim=True)
 
 
@@ -392,10 +392,10 @@ def _extended(see: See, end: Tensor, axis: int, before: int, after: int) -> Tens
 
 _POINTWISE = """
     abs absolute acos add addcdiv addcmul alpha_dropout arctan asin atan atan2 bfloat16 bitwise_and
-    bitwise_not bitwise_or ceil celu clamp clamp_max clamp_min clip clone contiguous copysign
-    cos cosh detach deg2rad div divide double dropout dropout1d dropout2d dropout3d elu eq erf
-    erfc exp exp2 expm1 feature_alpha_dropout float floor floor_divide fmod ge gelu gt half
-    hardshrink hardsigmoid hardswish hardtanh heaviside hypot invert isfinite isinf isnan le leaky_relu lerp
+    bitwise_not bitwise_or ceil celu clamp clamp_max clamp_min clip clone contiguous copysign cos
+    cosh detach deg2rad div divide double dropout dropout1d dropout2d dropout3d elu eq erf erfc exp
+    exp2 expm1 feature_alpha_dropout float floor floor_divide fmod ge gelu gt half hardshrink
+    hardsigmoid hardswish hardtanh heaviside hypot invert isfinite isinf isnan le leaky_relu lerp
     lgamma log log10 log1p log2 logaddexp logical_and logical_not logical_or logit logsigmoid lt
     masked_fill maximum minimum mish mul multiply nan_to_num ne neg negative positive pow prelu
     reciprocal relu relu6 remainder round rrelu rsqrt selu sigmoid sign silu sin sinc sinh softplus
@@ -403,8 +403,8 @@ _POINTWISE = """
     type_as where xlogy
 """
 _MOVES = """
-    H T adjoint broadcast_to channel_shuffle chunk expand expand_as flatten flip
-    getitem hsplit hstack mH mT movedim moveaxis narrow native_channel_shuffle permute pixel_shuffle
+    H T adjoint broadcast_to channel_shuffle chunk expand expand_as flatten flip getitem hsplit
+    hstack mH mT movedim moveaxis narrow native_channel_shuffle permute pixel_shuffle
     pixel_unshuffle repeat repeat_interleave reshape roll select split squeeze stack swapaxes
     swapdims t tensor_split tile transpose unbind unflatten unfold unsqueeze view view_as vsplit
 """
@@ -417,19 +417,23 @@ _VALUELESS = """
     randint_like randn_like requires_grad shape size storage_offset stride version zero zeros_like
 """
 
-#: What a function reads from a tensor that is none of its numbers.
-METADATA = set(
-    "device dim dtype element_size get_device is_complex is_contiguous is_cuda is_floating_point "
-    "is_leaf is_meta is_nested is_quantized is_sparse itemsize layout len nbytes ndim ndimension "
-    "nelement numel requires_grad shape size storage_offset stride version".split()
-)
+_METADATA = """
+    device dim dtype element_size get_device is_complex is_contiguous is_cuda is_floating_point
+    is_leaf is_meta is_nested is_quantized is_sparse itemsize layout len nbytes ndim ndimension
+    nelement numel requires_grad shape size storage_offset stride version
+"""
+_VALUELESS = """
+    empty_like fill full_like new_empty new_full new_ones new_zeros ones_like rand_like randint_like
+    randn_like zero zeros_like
+"""
+
+#: What is read from a tensor that is none of its numbers.
+METADATA = set(_METADATA.split())
 
 #: Functions whose result depends on none of a tensor's numbers.
-VALUELESS = set(
-    "empty_like fill full_like new_empty new_full new_ones new_zeros ones_like rand_like "
-    "randint_like randn_like zero zeros_like".split()
-)
+VALUELESS = set(_VALUELESS.split())
 
+#: The rule of each function.
 RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(_POINTWISE.split(), _pointwise),
     **dict.fromkeys(_MOVES.split(), _moves),

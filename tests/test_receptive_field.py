@@ -1,4 +1,4 @@
-"""d2lite.receptive_field: the fields are where gradients arrive, or it is said that none is known."""
+"""d2lite.receptive_field: the fields are where gradients arrive, or it says that none is known."""
 
 import random
 
@@ -340,7 +340,7 @@ def pixels_seen(model, shape, units):
     seen = {unit: set() for unit in units}
     for _ in range(2):
         x = (torch.rand(1, *shape, dtype=torch.float64) + 0.5).requires_grad_()
-        y = model(x)
+        y = model(1 * x)
         y = y * (torch.rand_like(y) + 0.5)  # else what adds up to 1 has no gradient
         while y.ndim > 3:
             y = y[:, :, y.shape[2] // 2]
