@@ -36,7 +36,7 @@ from d2lite.nets.nin import small_nin
 from d2lite.nets.resnet import small_resnet
 from d2lite.nets.vgg import small_vgg
 from d2lite.plot import median_and_range
-from d2lite.shapes import trace
+from d2lite.trace import trace
 from d2lite.train import evaluate, fit
 from results import FOLDER, ROOT, THREADS, save
 

@@ -14,7 +14,7 @@ from d2lite.nets.alexnet import (
     local_response_norm,
     small_alexnet,
 )
-from d2lite.shapes import trace
+from d2lite.trace import trace
 
 # Kernels and neurons of section 3.5: kernels × their size, and one bias each.
 PAPER = {

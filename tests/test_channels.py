@@ -14,7 +14,7 @@ from d2lite.channels import DepthwiseSeparableConv2d, MaskedConv2d
 from d2lite.initializers import calculate_gain, he_start_
 from d2lite.nets.lenet import C3_TABLE
 from d2lite.norm import fold
-from d2lite.shapes import trace
+from d2lite.trace import trace
 
 seeds = st.integers(0, 2**31)
 tables = st.integers(1, 5).flatmap(

@@ -11,7 +11,7 @@ from torch import nn
 
 from d2lite.nets import densenet
 from d2lite.nets.densenet import DenseBlock, DenseLayer, Transition, densenet121, small_densenet
-from d2lite.shapes import trace
+from d2lite.trace import trace
 
 
 def count(module: nn.Module) -> int:

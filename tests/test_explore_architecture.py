@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from d2lite.explore import ArchitectureExplorer
 from d2lite.explore.architecture import NETWORKS
-from d2lite.shapes import trace
+from d2lite.trace import trace
 
 DATA = ArchitectureExplorer().networks
 

@@ -15,7 +15,7 @@ from d2lite.channels import DepthwiseSeparableConv2d, MaskedConv2d
 from d2lite.explore import ChannelsExplorer
 from d2lite.explore.channels import blocks, common_divisors, groups_of, resize
 from d2lite.nets.lenet import C3_TABLE
-from d2lite.shapes import trace
+from d2lite.trace import trace
 
 KINDS = ["full", "grouped", "depthwise", "1 × 1", "separable", "LeNet-5"]
 

@@ -15,7 +15,7 @@ from torch import nn
 from d2lite.explore import ReceptiveFieldExplorer
 from d2lite.explore.receptive_field import _layers, _sizes
 from d2lite.nets.lenet import LeNet
-from d2lite.shapes import receptive_field
+from d2lite.receptive_field import receptive_field
 
 
 def random_stacks() -> list[tuple[int, list[dict]]]:

@@ -16,12 +16,12 @@ from d2lite.nets.googlenet import (
     AuxiliaryHead,
     GoogLeNet,
     Inception,
-    googlenet,
     auxiliary_loss,
+    googlenet,
     out_channels,
     small_googlenet,
 )
-from d2lite.shapes import trace
+from d2lite.trace import trace
 
 # Row of Table 1: (output size, thousands of parameters, millions of operations).
 PAPER = {

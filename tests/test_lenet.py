@@ -18,7 +18,7 @@ from d2lite.nets.lenet import (
     Subsampling,
     squash,
 )
-from d2lite.shapes import trace
+from d2lite.trace import trace
 
 PAPER = {  # layer: (output shape, trainable parameters, connections), section II.B
     "C1": ((6, 28, 28), 156, 122_304),

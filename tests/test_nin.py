@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from d2lite.nets.nin import NiN, NiNBlock, average_head, nin, nin_cifar10, small_nin
-from d2lite.shapes import trace
+from d2lite.trace import trace
 
 # Parameters of each convolution: maps × (kernel + bias). NIN/cifar-10_def, mavenlin/cuda-convnet.
 CIFAR10 = [

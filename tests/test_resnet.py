@@ -21,7 +21,7 @@ from d2lite.nets.resnet import (
     shortcut,
     small_resnet,
 )
-from d2lite.shapes import trace
+from d2lite.trace import trace
 
 # Name: multiply-adds in 10⁹ of Table 1, there called FLOPs; parameters are torchvision's.
 PUBLISHED = {"resnet18": 1.8, "resnet34": 3.6, "resnet50": 3.8, "resnet101": 7.6, "resnet152": 11.3}

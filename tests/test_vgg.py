@@ -9,7 +9,7 @@ from torch import nn
 
 from d2lite.nets import vgg
 from d2lite.nets.vgg import VGGBlock, small_vgg, vgg11, vgg13, vgg16, vgg19
-from d2lite.shapes import trace
+from d2lite.trace import trace
 
 NETWORKS = {  # name: (function, millions of parameters in Table 2, exactly)
     "vgg11": (vgg11, 133, 132_863_336),

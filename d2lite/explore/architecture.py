@@ -16,7 +16,8 @@ from d2lite.nets.lenet import EuclideanRBF, LeNet5, Subsampling
 from d2lite.nets.nin import nin
 from d2lite.nets.resnet import resnet50
 from d2lite.nets.vgg import vgg16
-from d2lite.shapes import receptive_field, trace
+from d2lite.receptive_field import receptive_field
+from d2lite.trace import trace
 
 #: Each network, and how many parts of a layer's name say which block it belongs to.
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {

@@ -8,7 +8,7 @@ import traitlets
 from torch import nn
 
 from d2lite.explore.explorer import Checked, Explorer, one_of, whole
-from d2lite.shapes import Field, receptive_field
+from d2lite.receptive_field import Field, receptive_field
 
 LARGEST = 512  # input pixels
 MOST = 40  # layers

@@ -199,9 +199,7 @@ class GoogLeNet(nn.Module):
         return (scores, *auxiliary_scores) if auxiliary_scores else scores
 
 
-def auxiliary_loss(
-    model: nn.Module, images: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor]:
+def auxiliary_loss(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the paper's loss (section 5): cross-entropy, and that of auxiliary heads times 0.3.
 
     Images are (N, C, H, W), labels (N,). Returned are the loss, a scalar, and the main scores,

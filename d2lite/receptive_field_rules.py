@@ -1,0 +1,475 @@
+"""The rules of ``receptive_field``: which pixels the result of each function of PyTorch sees.
+
+A function that is not here is refused. Nothing is assumed of it: many that keep the size of their
+input, such as ``roll`` or ``softmax``, look far away.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from math import inf
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from d2lite.trace import tensors
+
+
+class Seen(NamedTuple):
+    """What a tensor's numbers see.
+
+    Attributes:
+        ends: Of the field of each number: −first column, last column, −first row, last row, as
+            tensors of the tensor's shape, or of size 1 along an axis where all see the same. (−∞
+            where a number sees nothing; with these signs, two fields unite by their maximum.)
+            Empty if none of them sees anything.
+        jump: Columns from one unit to the next, also where there is but one.
+    """
+
+    ends: tuple[Tensor, ...]
+    jump: int
+
+
+NOTHING = Seen((), 0)
+
+
+class See:
+    """For one end of the fields, tell a rule what a tensor's numbers see."""
+
+    def __init__(self, looks: dict[int, Seen], results: list[Tensor]) -> None:
+        self.looks, self.results, self.end = looks, results, 0
+        self.jump = self.after = max(look.jump for look in looks.values())
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        """Give, for each number of the tensor, one end of its field."""
+        ends = self.looks[id(tensor)].ends
+        return ends[self.end] if ends else torch.full([1] * tensor.ndim, -inf)
+
+    def next_jump(self, result: Tensor, last: Tensor) -> int:
+        """Find the jump of a result: measured if it is wide, else the one that the rule found."""
+        if result.ndim > 2 and last.shape[-1] > 1:
+            steps = last.diff(dim=-1).unique().tolist()
+            return int(steps[0]) if len(steps) == 1 and 0 < steps[0] < inf else self.after
+        collapsed = result.ndim > 2 and result.shape[-1] > 1
+        wide = any(look.ends and look.ends[1].numel() > 1 for look in self.looks.values())
+        return 0 if collapsed and wide else self.after
+
+
+def name_of(func: Any) -> str:
+    """Name a function without what says how it is called: ``add`` for ``add_`` or ``__radd__``."""
+    name = getattr(func, "__name__", str(func))
+    name = (func.__self__.__name__ if name == "__get__" else name).strip("_")
+    return {"rsub": "sub", "rdiv": "div", "rpow": "pow"}.get(name, name)
+
+
+# ---- Rules: each takes a See, the function, and the function's arguments ------------------------
+
+
+def _pointwise(see: See, func: Any, *args: Any, **kwargs: Any) -> Tensor:
+    return _united(*(see(tensor) for tensor in tensors((args, kwargs))))
+
+
+def _united(*ends: Tensor) -> Tensor:
+    most = max(end.ndim for end in ends)
+    return reduce(torch.maximum, [end[(None,) * (most - end.ndim)] for end in ends])
+
+
+def _moves(see: See, func: Any, *args: Any, **kwargs: Any) -> Any:
+    """Do to the pixels what the function does to the numbers."""
+
+    def moved(value: Any, first: bool = False) -> Any:
+        if isinstance(value, dict):
+            return {key: moved(item) for key, item in value.items()}
+        if isinstance(value, (tuple, list)):
+            return type(value)(moved(item, first) for item in value)
+        if isinstance(value, Tensor) and (first or value.is_floating_point()):
+            return see(value).expand(value.shape)
+        if isinstance(value, Tensor) and see.looks[id(value)].ends:
+            raise ValueError("an index comes from the image")
+        return value
+
+    if func.__name__.endswith("_") and not func.__name__.endswith("__"):
+        raise ValueError("it works in place")
+    function = Tensor.reshape if name_of(func) == "view" else func
+    return function(moved(args[0], first=True), *moved(args[1:]), **moved(kwargs))
+
+
+def _joins(see: See, func: Any, parts: Sequence[Tensor], dim: int = 0, **kwargs: Any) -> Tensor:
+    """Concatenate, with one number along each other axis where all see the same."""
+    ends, dim = [see(part) for part in parts], kwargs.get("axis", dim)
+    sizes = [max(sizes) for sizes in zip(*(end.shape for end in ends), strict=True)]
+    for i, (end, part) in enumerate(zip(ends, parts, strict=True)):
+        sizes[dim] = part.shape[dim]
+        ends[i] = end.expand(sizes)
+    return torch.cat(ends, dim)
+
+
+def _copies(see: See, func: Any, target: Tensor, source: Tensor, *args: Any) -> Tensor:
+    return _united(target.new_full([1] * target.ndim, -inf), see(source))
+
+
+def _sets(see: See, func: Any, target: Tensor, index: Any, value: Any) -> Tensor:
+    if any(see.looks[id(tensor)].ends for tensor in tensors(index)):
+        raise ValueError("an index comes from the image")
+    end = see(target).expand(target.shape).clone()
+    end[index] = see(value).expand(value.shape) if isinstance(value, Tensor) else -inf
+    return end
+
+
+def _reduces(
+    see: See, func: Any, x: Tensor, dim: Any = None, keepdim: bool = False, **kwargs: Any
+) -> Tensor:
+    if isinstance(dim, Tensor):  # the larger of two tensors
+        return _pointwise(see, func, x, dim)
+    dim = kwargs.get("axis", dim)
+    dims = tuple(range(x.ndim)) if dim is None or dim in ((), []) else dim
+    return see(x).amax(dims, keepdim=keepdim and (dim is not None))
+
+
+def _deviates(
+    see: See, func: Any, x: Tensor, dim: Any = None, unbiased: Any = 1, keepdim: bool = False,
+    **kwargs: Any,
+) -> Tensor:  # fmt: skip
+    if isinstance(dim, bool):
+        raise ValueError("name its arguments")
+    return _reduces(see, func, x, dim, keepdim)
+
+
+def _norms(
+    see: See, func: Any, x: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, **kw: Any
+) -> Tensor:
+    return _reduces(see, func, x, dim, keepdim)
+
+
+def _spreads(see: See, func: Any, x: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:
+    """Along an axis, each sees all."""
+    return see(x).amax(dim, keepdim=True)
+
+
+def _unit_length(see: See, func: Any, x: Tensor, p: float = 2, dim: int = 1, **kw: Any) -> Tensor:
+    return see(x).amax(dim, keepdim=True)
+
+
+def _convolves(
+    see: See, func: Any, x: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1,
+    padding: Any = 0, dilation: Any = 1, groups: int = 1,
+) -> Tensor:  # fmt: skip
+    end, kernel = _mixes(see, x, weight, groups), weight.shape[2:]
+    if isinstance(padding, str):
+        same = [_at(dilation, i) * (k - 1) // 2 for i, k in enumerate(kernel)]
+        padding = same if padding == "same" else 0
+    return _slides(see, end, x, kernel, stride, padding, dilation)
+
+
+def _convolves_back(
+    see: See, func: Any, x: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1,
+    padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
+) -> Tensor:  # fmt: skip
+    """Put the numbers ``stride`` apart, with nothing between them, and slide with stride 1."""
+    end, kernel = _mixes(see, x, weight, groups), weight.shape[2:]
+    for axis in range(-len(kernel), 0):
+        if end.shape[axis] == 1 < x.shape[axis]:
+            continue  # all see the same
+        s, p, d = _at(stride, axis), _at(padding, axis), _at(dilation, axis)
+        reach = d * (kernel[axis] - 1)
+        room = reach + _at(output_padding, axis)
+        end = _extended(see, end, axis, room, room)
+        shape = list(end.shape)
+        shape[axis] = s * (shape[axis] - 1) + 1
+        apart = end.new_full(shape, -inf)
+        apart.transpose(0, axis)[::s] = end.transpose(0, axis)
+        size = see.results[0].shape[axis]
+        used = apart.narrow(axis, s * room + p - reach, size + reach)
+        end = used.unfold(axis, reach + 1, 1)[..., ::d].amax(-1)
+    return end
+
+
+def _pools(
+    see: See, func: Any, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
+    *rest: Any, **kwargs: Any,
+) -> Tensor:  # fmt: skip
+    dilation = 1
+    if "max" in name_of(func):
+        dilation = rest[0] if rest else kwargs.get("dilation", 1)
+    n = int(name_of(func).split("pool")[1][0])
+    kernel = [_at(kernel_size, i) for i in range(n)]
+    return _slides(see, see(x), x, kernel, stride or kernel, padding, dilation)
+
+
+def _pools_powers(
+    see: See, func: Any, x: Tensor, p: Any, kernel_size: Any, stride: Any = None, *args: Any,
+    **kwargs: Any,
+) -> Tensor:  # fmt: skip
+    return _pools(see, func, x, kernel_size, stride)
+
+
+def _pools_adaptively(see: See, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    n, end = int(name_of(func).split("pool")[1][0]), see(x)
+    size = [
+        1 if end.shape[axis] == 1 else see.results[0].shape[axis] for axis in range(-n, 0)
+    ]  # fmt: skip
+    return getattr(F, f"adaptive_max_pool{n}d")(end, size)
+
+
+def _pads(
+    see: See, func: Any, x: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None
+) -> Tensor:
+    if mode != "constant":
+        return _moves(see, func, x, pad, mode)
+    end = see(x)
+    for i in range(len(pad) // 2):
+        axis = -1 - i
+        if any(pad[2 * i : 2 * i + 2]) and not end.shape[axis] == 1 < x.shape[axis]:
+            end = _extended(see, end, axis, *pad[2 * i : 2 * i + 2])
+    return end
+
+
+def _multiplies(see: See, func: Any, a: Tensor, b: Tensor) -> Tensor:
+    if min(a.ndim, b.ndim) < 2:
+        raise ValueError("it takes a vector")
+    return _united(see(a).amax(-1, keepdim=True), see(b).amax(-2, keepdim=True))
+
+
+def _sums_products(see: See, func: Any, equation: str, *operands: Any) -> Tensor:
+    """Let each number of an ``einsum`` see what all those see that it is summed from."""
+    operands = tuple(tensors(operands))
+    given, _, kept = equation.replace(" ", "").partition("->")
+    letters = given.split(",")
+    if "." in equation or not kept or any(len(set(word)) < len(word) for word in letters):
+        raise ValueError(f"{equation!r} is not spelt out")
+    ends = []
+    for word, operand in zip(letters, operands, strict=True):
+        summed = [i for i, letter in enumerate(word) if letter not in kept]
+        end = see(operand).amax(summed, keepdim=True) if summed else see(operand)
+        end = end.permute(*(word.index(x) for x in kept if x in word), *summed)
+        end = end.flatten(len(word) - len(summed) - 1) if summed else end
+        ends.append(end[tuple(slice(None) if x in word else None for x in kept)])
+    return reduce(torch.maximum, ends)
+
+
+def _projects(see: See, func: Any, x: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
+    _constant(see, weight)
+    return see(x).amax(-1, keepdim=True)
+
+
+def _attends(
+    see: See, func: Any, q: Tensor, k: Tensor, v: Tensor, attn_mask: Any = None,
+    dropout_p: float = 0.0, is_causal: bool = False, **kwargs: Any,
+) -> Tensor:  # fmt: skip
+    if attn_mask is not None or is_causal:
+        raise ValueError("it has a mask")
+    ends = see(q).amax(-1, keepdim=True), see(k).amax((-2, -1), keepdim=True)
+    return reduce(torch.maximum, [*ends, see(v).amax(-2, keepdim=True)])
+
+
+def _attends_with_heads(
+    see: See, func: Any, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any
+) -> Any:
+    """Attention on (L, N, E); the second result, if there is one, is of (N, L, S)."""
+    if kwargs.get("key_padding_mask") is not None or kwargs.get("attn_mask") is not None:
+        raise ValueError("it has a mask")
+    if q.ndim != 3 or len(see.results) > 2:
+        raise ValueError("it has no batch")
+    asks, keys, values = see(q).amax(-1, keepdim=True), see(k), see(v)
+    keys, values = keys.amax((0, 2), keepdim=True), values.amax((0, 2), keepdim=True)
+    weights = torch.maximum(asks, keys)
+    return [torch.maximum(weights, values), weights.transpose(0, 1)][: len(see.results)]
+
+
+def _normalizes_batch(
+    see: See, func: Any, x: Tensor, mean: Any, variance: Any, weight: Any = None,
+    bias: Any = None, training: bool = False, *args: Any, **kwargs: Any,
+) -> Tensor:  # fmt: skip
+    others = [axis for axis in range(x.ndim) if axis != 1]
+    return see(x).amax(others, keepdim=True) if training else see(x)
+
+
+def _normalizes_instances(
+    see: See, func: Any, x: Tensor, running_mean: Any = None, running_var: Any = None,
+    weight: Any = None, bias: Any = None, use_input_stats: bool = True, *args: Any, **kwargs: Any,
+) -> Tensor:  # fmt: skip
+    return see(x).amax(tuple(range(2, x.ndim)), keepdim=True) if use_input_stats else see(x)
+
+
+def _normalizes_layer(
+    see: See, func: Any, x: Tensor, shape: Sequence[int], *args: Any, **kwargs: Any
+) -> Tensor:
+    return see(x).amax(tuple(range(-len(shape), 0)), keepdim=True)
+
+
+def _normalizes_groups(
+    see: See, func: Any, x: Tensor, groups: int, *args: Any, **kwargs: Any
+) -> Tensor:
+    end = see(x).amax(tuple(range(2, x.ndim)), keepdim=True)
+    if end.shape[1] == 1:
+        return end
+    end = end.unflatten(1, (groups, -1))
+    return end.amax(2, keepdim=True).expand(end.shape).flatten(1, 2)
+
+
+def _normalizes_neighbours(
+    see: See, func: Any, x: Tensor, size: int, *args: Any, **kwargs: Any
+) -> Tensor:
+    end = see(x)
+    if end.shape[1] == 1:
+        return end
+    sides = [
+        end.new_full((1, n, *[1] * (end.ndim - 2)), -inf) for n in (size // 2, (size - 1) // 2)
+    ]
+    sides = [side.expand(-1, -1, *end.shape[2:]) for side in sides]
+    return torch.cat([sides[0], end, sides[1]], 1).unfold(1, size, 1).amax(-1)
+
+
+def _enlarges(
+    see: See, func: Any, x: Tensor, size: Any = None, scale_factor: Any = None,
+    mode: str = "nearest", *args: Any, **kwargs: Any,
+) -> Tensor:  # fmt: skip
+    if not mode.startswith("nearest"):
+        raise ValueError(f"its mode is {mode}")
+    return func(see(x).expand(x.shape), size, scale_factor, mode)
+
+
+def _at(setting: Any, axis: int) -> int:
+    return setting[axis] if isinstance(setting, (tuple, list)) and len(setting) > 1 else (
+        setting[0] if isinstance(setting, (tuple, list)) else setting
+    )  # fmt: skip
+
+
+def _constant(see: See, weight: Tensor) -> None:
+    if see.looks[id(weight)].ends:
+        raise ValueError("its weights come from the image")
+
+
+def _mixes(see: See, x: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """Let all channels of a group see what each of its input channels sees."""
+    _constant(see, weight)
+    end, channels = see(x), 1 - weight.ndim
+    if end.shape[channels] == 1:
+        return end
+    end = end.unflatten(channels, (groups, -1)).amax(channels, keepdim=True)
+    size = list(end.shape)
+    size[channels] = see.results[0].shape[channels] // groups
+    return end.expand(size).flatten(channels - 1, channels)
+
+
+def _slides(
+    see: See, end: Tensor, x: Tensor, kernel: Sequence[int], stride: Any, padding: Any,
+    dilation: Any,
+) -> Tensor:  # fmt: skip
+    """Unite what the windows hold; what would lie beyond an edge goes on as the numbers before."""
+    for axis in range(-len(kernel), 0):
+        s, p, d = _at(stride, axis), _at(padding, axis), _at(dilation, axis)
+        if axis == -1 and see.end == 1:
+            see.after = see.jump * s
+        if end.shape[axis] == 1 < x.shape[axis]:
+            continue  # all see the same
+        reach = d * (kernel[axis] - 1)
+        after = (see.results[0].shape[axis] - 1) * s + reach + 1 - p - x.shape[axis]
+        end = _extended(see, end, axis, p, after)
+        end = end.unfold(axis, reach + 1, s)[..., ::d].amax(-1)
+    return end
+
+
+def _extended(see: See, end: Tensor, axis: int, before: int, after: int) -> Tensor:
+    """Add numbers at both ends of an axis, which go on evenly, or see nothing; or cut some off."""
+    size, here = end.shape[axis], end.transpose(0, axis)
+    if size == 1:
+        jump = (-see.jump, see.jump, 0, 0)[see.end] if axis == -1 else 0
+        step = torch.full_like(here[:1], jump)
+    else:
+        steps = here.diff(dim=0)
+        step = steps[:1] if bool((steps == steps[:1]).all()) else torch.full_like(here[:1], -inf)
+    sides = []
+    for edge, count, sign in ((here[:1], before, -1), (here[-1:], after, 1)):
+        far = torch.arange(1, max(count, 0) + 1).view(-1, *[1] * (end.ndim - 1)) * sign
+        even = edge + far * step
+        sides.append(torch.where(step > -inf, even, -inf) if count > 0 else here[:0])
+    left, right = sides
+    here = here[max(0, -before) : size - max(0, -after)]
+    return torch.cat([left.flip(0), here, right]).transpose(0, axis)
+
+
+_POINTWISE = """
+    abs absolute acos add addcdiv addcmul alpha_dropout arctan asin atan atan2 bfloat16 bitwise_and
+    bitwise_not bitwise_or ceil celu clamp clamp_max clamp_min clip clone contiguous copysign cos
+    cosh detach deg2rad div divide double dropout dropout1d dropout2d dropout3d elu eq erf erfc exp
+    exp2 expm1 feature_alpha_dropout float floor floor_divide fmod ge gelu gt half hardshrink
+    hardsigmoid hardswish hardtanh heaviside hypot invert isfinite isinf isnan le leaky_relu lerp
+    lgamma log log10 log1p log2 logaddexp logical_and logical_not logical_or logit logsigmoid lt
+    masked_fill maximum minimum mish mul multiply nan_to_num ne neg negative positive pow prelu
+    reciprocal relu relu6 remainder round rrelu rsqrt selu sigmoid sign silu sin sinc sinh softplus
+    softshrink softsign sqrt square sub subtract tan tanh tanhshrink threshold to true_divide trunc
+    type_as where xlogy
+"""
+_MOVES = """
+    H T adjoint broadcast_to channel_shuffle chunk expand expand_as flatten flip getitem hsplit
+    hstack mH mT movedim moveaxis narrow native_channel_shuffle permute pixel_shuffle
+    pixel_unshuffle repeat repeat_interleave reshape roll select split squeeze stack swapaxes
+    swapdims t tensor_split tile transpose unbind unflatten unfold unsqueeze view view_as vsplit
+"""
+_REDUCES = "all amax amin any argmax argmin logsumexp max mean median min nanmean nansum prod sum"
+
+_VALUELESS = """
+    device dim dtype element_size empty_like fill full_like get_device is_complex is_contiguous
+    is_cuda is_floating_point is_leaf is_meta is_nested is_quantized is_sparse itemsize layout len
+    nbytes ndim ndimension nelement new_empty new_full new_ones new_zeros numel ones_like rand_like
+    randint_like randn_like requires_grad shape size storage_offset stride version zero zeros_like
+"""
+
+_METADATA = """
+    device dim dtype element_size get_device is_complex is_contiguous is_cuda is_floating_point
+    is_leaf is_meta is_nested is_quantized is_sparse itemsize layout len nbytes ndim ndimension
+    nelement numel requires_grad shape size storage_offset stride version
+"""
+_VALUELESS = """
+    empty_like fill full_like new_empty new_full new_ones new_zeros ones_like rand_like randint_like
+    randn_like zero zeros_like
+"""
+
+#: What is read from a tensor that is none of its numbers.
+METADATA = set(_METADATA.split())
+
+#: Functions whose result depends on none of a tensor's numbers.
+VALUELESS = set(_VALUELESS.split())
+
+#: The rule of each function.
+RULES: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(_POINTWISE.split(), _pointwise),
+    **dict.fromkeys(_MOVES.split(), _moves),
+    **dict.fromkeys(_REDUCES.split(), _reduces),
+    **dict.fromkeys(["std", "var", "std_mean", "var_mean"], _deviates),
+    **dict.fromkeys(["norm", "linalg_vector_norm"], _norms),
+    **dict.fromkeys(["log_softmax", "softmax", "softmin"], _spreads),
+    **dict.fromkeys(["conv1d", "conv2d", "conv3d"], _convolves),
+    **dict.fromkeys([f"conv_transpose{n}d" for n in (1, 2, 3)], _convolves_back),
+    **dict.fromkeys([f"max_pool{n}d{i}" for n in (1, 2, 3) for i in ("", "_with_indices")], _pools),
+    **dict.fromkeys([f"avg_pool{n}d" for n in (1, 2, 3)], _pools),
+    **dict.fromkeys([f"lp_pool{n}d" for n in (1, 2, 3)], _pools_powers),
+    **dict.fromkeys(
+        [
+            f"adaptive_{kind}_pool{n}d{i}"
+            for kind in ("avg", "max")
+            for n in (1, 2, 3)
+            for i in ("", "_with_indices")
+        ],
+        _pools_adaptively,
+    ),
+    **dict.fromkeys(["bmm", "matmul", "mm"], _multiplies),
+    "batch_norm": _normalizes_batch,
+    **dict.fromkeys(["cat", "concat", "concatenate"], _joins),
+    "copy": _copies,
+    "einsum": _sums_products,
+    "group_norm": _normalizes_groups,
+    "instance_norm": _normalizes_instances,
+    "interpolate": _enlarges,
+    "layer_norm": _normalizes_layer,
+    "linear": _projects,
+    "local_response_norm": _normalizes_neighbours,
+    "multi_head_attention_forward": _attends_with_heads,
+    "normalize": _unit_length,
+    "pad": _pads,
+    "rms_norm": _normalizes_layer,
+    "scaled_dot_product_attention": _attends,
+    "setitem": _sets,
+}
