@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from d2lite import explore
-from d2lite.explore.explorer import Explorer, normals, number
+from d2lite.explore.explorer import Explorer, normals
 from d2lite.nets.lenet import LeNet
 
 EVALUATE = {name: getattr(explore, name) for name in explore.__all__}
@@ -85,20 +85,13 @@ def test_the_random_numbers_are_normal_and_come_again(javascript: Callable) -> N
         assert abs((found[0] * other).mean()) < 5 / len(other) ** 0.5  # seeds are unrelated
 
 
-@pytest.mark.parametrize(
-    ("limits", "value", "error", "message"),
-    [
-        ((0, 1), 2, ValueError, "x=2: must be between 0 and 1"),
-        ((0,), -1, ValueError, "x=-1: must be ≥ 0"),
-        ((), float("inf"), ValueError, "x=inf: must be finite"),
-        ((0, 1), float("nan"), ValueError, "x=nan: must be between 0 and 1"),
-        ((), True, TypeError, "x=True: must be a number"),
-        ((), "1", TypeError, "x='1': must be a number"),
-    ],
-)
-def test_what_is_no_number_in_the_limits(
-    limits: tuple, value: object, error: type, message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        number(*limits)("x", value)
-    assert number(*limits)("x", 1) == 1.0
+def test_a_trait_keeps_the_type_of_its_default() -> None:
+    explorer = explore.ScheduleExplorer(total_steps=np.int64(20), lr=1, warmup=np.float32(0.5))
+    values = explorer.total_steps, explorer.lr, explorer.warmup
+    assert values == (20, 1.0, 0.5)
+    assert [type(value) for value in values] == [int, float, float]
+
+
+def test_what_is_read_is_named_when_it_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^layers=\[\[3\], \[0\]\]: \[1\]=\[0\]: kernel_size=0: must be"):
+        explore.ReceptiveFieldExplorer(layers=[[3], [0]])
