@@ -1,12 +1,17 @@
 """What all explorers share: a front end, a still picture, errors that say what is wrong."""
 
+import json
 import re
-from collections.abc import Callable
+from base64 import b64encode
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT, settle
+from playwright.sync_api import Browser, Page
 
 from d2lite import explore
 from d2lite.explore.explorer import Explorer, normals
@@ -95,3 +100,117 @@ def test_a_trait_keeps_the_type_of_its_default() -> None:
 def test_what_is_read_is_named_when_it_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^layers=\[\[3\], \[0\]\]: \[1\]=\[0\]: kernel_size=0: must be"):
         explore.ReceptiveFieldExplorer(layers=[[3], [0]])
+
+
+# ---- In the browser: one beside the other --------------------------------------------------------
+
+
+@pytest.fixture
+def mounted(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+    """Open a static page with several explorers, each in a section of its class's name."""
+    opened = []
+
+    def mounted(names: list[str], width: int = 1280) -> Page:
+        models, places = {}, ""
+        for name in names:
+            traits = EVALUATE[name]().get_state()
+            saved = [
+                {"path": [key], "encoding": "base64", "data": b64encode(traits.pop(key)).decode()}
+                for key in [key for key, value in traits.items() if isinstance(value, bytes)]
+            ]
+            models[name] = {"model_name": "AnyModel", "state": traits, "buffers": saved}
+            places += f'<section id="{name}"><div data-widget-model="{name}"></div></section>'
+        host = (ROOT / "book" / "_static" / "explorers.js").as_uri()
+        (tmp_path / "index.html").write_text(
+            f"""<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8">
+            <meta name="viewport" content="width=device-width"><title>Explorers</title>
+            <style>body {{ max-width: 750px; margin: 10px auto; padding: 0 8px }}</style>
+            <script type="application/vnd.jupyter.widget-state+json">
+            {json.dumps({"state": models})}</script>
+            <script src="{host}"></script><body>{places}""",
+            encoding="utf-8",
+        )
+        page = browser.new_page(viewport={"width": width, "height": 1000})
+        opened.append(page)
+        page.goto((tmp_path / "index.html").as_uri())
+        page.wait_for_function(
+            f"document.querySelectorAll('[data-widget=live]').length == {len(names)}"
+        )
+        settle(page)
+        return page
+
+    yield mounted
+    for page in opened:
+        page.close()
+
+
+STYLES = """name => [...document.querySelectorAll(`#${name} *`)].map((element) => {
+    const style = getComputedStyle(element);
+    return [element.localName, ...["display", "position", "width", "height", "min-width",
+      "min-height", "max-width", "margin", "padding", "border", "border-radius", "outline", "color",
+      "background", "box-shadow", "font", "font-variant-numeric", "letter-spacing", "text-align",
+      "text-decoration", "vertical-align", "white-space", "gap", "flex", "grid-template-columns",
+      "align-items", "justify-content", "cursor", "touch-action", "overflow", "opacity",
+      "visibility", "accent-color", "fill", "fill-opacity", "stroke", "stroke-width",
+    ].map((property) => style[property] ?? style.getPropertyValue(property))].join("; ");
+})"""
+
+
+def test_explorers_leave_each_other_alone(mounted: Callable[..., Page]) -> None:
+    """Each brings a copy of the shared style sheet: in any order, all look as they do alone."""
+    names = explore.__all__
+    together = []
+    for order in (names, names[::-1]):
+        page = mounted(order)
+        together.append({name: page.evaluate(STYLES, name) for name in names})
+    for name in names:
+        page.evaluate(
+            """name => {
+            const scope = document.querySelector(`#${name} .d2`).classList[1];
+            for (const sheet of document.querySelectorAll("head style"))
+              sheet.disabled = sheet.textContent.includes(":where(.d2-") &&
+                !sheet.textContent.includes(`:where(.${scope})`);
+            }""",
+            name,
+        )
+        settle(page)
+        alone = page.evaluate(STYLES, name)
+        assert len(alone) > 20
+        for found in together:
+            assert found[name] == alone, name
+
+
+@pytest.mark.parametrize("name", explore.__all__)
+def test_one_that_is_rendered_out_of_the_page_looks_the_same(
+    mounted: Callable[..., Page], name: str
+) -> None:
+    """JupyterLab calls render with an element that is put into the page later."""
+    page = mounted([name])
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.evaluate(
+        """async name => {
+        document.body.insertAdjacentHTML("beforeend", '<section id="late"></section>');
+        const late = document.createElement("section");
+        late.innerHTML = `<div data-widget-model="${name}"></div>`;
+        await mountWidgets(late);
+        await new Promise((f) => requestAnimationFrame(() => requestAnimationFrame(f)));
+        document.querySelector("#late").append(late.firstChild);
+        }""",
+        name,
+    )
+    for place in (name, "late"):  # some say their text after a while
+        page.wait_for_function(
+            "p => [...document.querySelectorAll(`#${p} .d2-readout`)].every(e => e.textContent)",
+            arg=place,
+        )
+    settle(page)
+    assert not errors
+    drawn = """name => document.querySelector(`#${name} .d2`).outerHTML
+        .replace(/(name="d2-[a-z]+)-\\d+/g, "$1")"""
+    assert page.evaluate(drawn, "late") == page.evaluate(drawn, name)
+    assert page.evaluate(STYLES, "late") == page.evaluate(STYLES, name)
+    canvases = "name => [...document.querySelectorAll(`#${name} canvas`)].map(c => c.toDataURL())"
+    pictures = page.evaluate(canvases, "late")
+    assert pictures == page.evaluate(canvases, name)
+    assert bool(pictures) == (name == "LeNetExplorer")
