@@ -156,7 +156,12 @@ def test_the_axis_holds_every_value(javascript: Callable) -> None:
 @pytest.mark.parametrize(
     ("argument", "value", "error", "message"),
     [
-        ("activation", "swish", ValueError, "activation='swish': must be one of 'identity', 'sigmoid'"),
+        (
+            "activation",
+            "swish",
+            ValueError,
+            "activation='swish': must be one of 'identity', 'sigmoid'",
+        ),
         ("initialization", "zero", ValueError, "initialization='zero': must be one of 'normal'"),
         ("first", "both", ValueError, "first='both': must be one of 'function', 'layers'"),
         ("negative_slope", -0.1, ValueError, "negative_slope=-0.1: must be ≥ 0 and ≤ 1"),

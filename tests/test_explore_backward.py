@@ -103,9 +103,17 @@ def test_one_output_or_all_of_them() -> None:
 @pytest.mark.parametrize(
     ("error", "message", "traits"),
     [
-        (ValueError, "input=float32 (2, 2): shape (2, 2), must be from 3 to 6", {"input": torch.ones(2, 2)}),
+        (
+            ValueError,
+            "input=float32 (2, 2): shape (2, 2), must be from 3 to 6",
+            {"input": torch.ones(2, 2)},
+        ),
         (ValueError, ": shape (7, 6), must be from 3 to 6", {"input": np.ones((7, 6))}),
-        (ValueError, "kernel=[[1, 2, 3, 4]]: shape (1, 4), must be from 1 to 3", {"kernel": [[1, 2, 3, 4]]}),
+        (
+            ValueError,
+            "kernel=[[1, 2, 3, 4]]: shape (1, 4), must be from 1 to 3",
+            {"kernel": [[1, 2, 3, 4]]},
+        ),
         (ValueError, "kernel=[1, 2, 3]: shape (3,), must be 2-D", {"kernel": [1, 2, 3]}),
         (ValueError, "]: shape (11, 1), must be from 1", {"gradient": [[1]] * 11}),
         (ValueError, "gradient=[[nan]]: must be finite", {"gradient": [[float("nan")]]}),

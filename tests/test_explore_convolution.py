@@ -129,7 +129,11 @@ def test_a_matrix_may_be_a_tensor_an_array_or_a_list(make: Callable) -> None:
         (ValueError, "padding=-1: must be ≥ 0 and ≤ 8", {"padding": -1}),
         (TypeError, "dilation=1.5: must be an int", {"dilation": 1.5}),
         (TypeError, "stride=True: must be an int", {"stride": True}),
-        (ValueError, "operation='conv': must be one of 'cross-correlation',", {"operation": "conv"}),
+        (
+            ValueError,
+            "operation='conv': must be one of 'cross-correlation',",
+            {"operation": "conv"},
+        ),
         (ValueError, "row=4: must be < 4", {"row": 4}),
         (ValueError, "column=-1: must be ≥ ", {"column": -1}),
         (TypeError, "strid: no such argument of ConvolutionExplorer", {"strid": 2}),

@@ -179,7 +179,11 @@ def test_a_stroke_marks_what_it_passes(javascript: Callable) -> None:
         ({"model": LeNet(num_classes=5)}, TypeError, "model: a LeNet, must be a LeNet with 10"),
         ({"classes": ["boot"]}, ValueError, "classes: 1 names, must be 10"),
         ({"gallery": torch.rand(41, 1, 28, 28)}, ValueError, "gallery: shape .*must be .1 to 40"),
-        ({"gallery": torch.rand(2, 1, 32, 32)}, ValueError, r"gallery\[0\]=.*: shape \(1, 32, 32\)"),
+        (
+            {"gallery": torch.rand(2, 1, 32, 32)},
+            ValueError,
+            r"gallery\[0\]=.*: shape \(1, 32, 32\)",
+        ),
         ({"image": torch.rand(28, 28) + 1}, ValueError, "image=.*: values from .* must be 0 to 1"),
         ({"image": [256] * 784}, ValueError, r"\[0\]=256: must be ≥ 0 and ≤ 255"),
         ({"layer": "C4"}, ValueError, "layer='C4': must be one of 'C1',"),

@@ -172,8 +172,18 @@ def test_the_mean_is_that_of_many_descents(javascript: Callable, rates: list) ->
 @pytest.mark.parametrize(
     ("argument", "value", "error", "message"),
     [
-        ("schedules", [], ValueError, r"schedules=\[\]: none, must be one or more of constant, step"),
-        ("schedules", ["cosin"], ValueError, r"schedules=\['cosin'\]: 'cosin', must be one or more of"),
+        (
+            "schedules",
+            [],
+            ValueError,
+            r"schedules=\[\]: none, must be one or more of constant, step",
+        ),
+        (
+            "schedules",
+            ["cosin"],
+            ValueError,
+            r"schedules=\['cosin'\]: 'cosin', must be one or more of",
+        ),
         ("schedules", "cosine", TypeError, "schedules='cosine': must be a list of names"),
         ("total_steps", 9, ValueError, "total_steps=9: must be ≥ 10 and ≤ 1000"),
         ("total_steps", 20.0, TypeError, "total_steps=20.0: must be an int"),

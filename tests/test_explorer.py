@@ -98,7 +98,9 @@ def test_a_trait_keeps_the_type_of_its_default() -> None:
 
 
 def test_what_is_read_is_named_when_it_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^layers=\[\[3\], \[0\]\]: \[1\]=\[0\]: kernel_size=0: must be"):
+    with pytest.raises(
+        ValueError, match=r"^layers=\[\[3\], \[0\]\]: \[1\]=\[0\]: kernel_size=0: must be"
+    ):
         explore.ReceptiveFieldExplorer(layers=[[3], [0]])
 
 
