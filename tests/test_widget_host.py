@@ -172,7 +172,9 @@ export default { async render({ model, el, host, signal, experimental }) {
   const nested = document.createElement("div");
   await render({ el: nested });
   const line = document.createElement("p");
-  const show = () => { line.textContent = `${byHost.get("n")} ${byManager.get("n")} ${exports.name}`; };
+  const show = () => {
+    line.textContent = `${byHost.get("n")} ${byManager.get("n")} ${exports.name}`;
+  };
   byHost.on("change:n", show);
   show();
   el.append(line, nested);

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 
 class Checked(traitlets.TraitType):
-    """A trait, synchronized, that obeys a rule of :mod:`d2lite.checks` and keeps its default's type.
+    """A synchronized trait that obeys a rule of ``d2lite.checks`` and keeps its default's type.
 
     >>> from d2lite.checks import integer
     >>> class Layer(traitlets.HasTraits):

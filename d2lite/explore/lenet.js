@@ -291,18 +291,18 @@ function render({ model, el }) {
   // The layers: a picture of all their maps; a press chooses a unit.
   const layers = Object.keys(BEFORE).slice(0, -1).map((name) => {
     const [tiles, rows, columns] = SHAPES[name];
-    const view = tiled(tiles, rows, columns, ACROSS[name], GAP[name], {
+    const picture = tiled(tiles, rows, columns, ACROSS[name], GAP[name], {
       "aria-label": `${name}: ${tiles} ${rows > 1 ? `maps of ${rows} × ${columns}` : "units"}`,
       onclick(event) {
-        const [tile, row, column] = view.find(event) ?? [];
+        const [tile, row, column] = picture.find(event) ?? [];
         if (tile === undefined) return;
         view.set({ layer: name, unit: (tile * rows + row) * columns + column });
       },
     });
-    const marks = h("svg", { viewBox: `0 0 ${view.width} ${view.height}`, "aria-hidden": "true" });
+    const marks = h("svg", { viewBox: `0 0 ${picture.width} ${picture.height}`, "aria-hidden": "true" });
     const size = rows > 1 ? `${tiles} × ${rows} × ${columns}` : tiles;
-    return { name, view, marks, element: h("div", { class: "d2-layer" },
-      h("span", {}, h("b", {}, name), ` ${size}`), h("div", { class: "d2-maps" }, view.canvas, marks)) };
+    return { name, picture, marks, element: h("div", { class: "d2-layer" },
+      h("span", {}, h("b", {}, name), ` ${size}`), h("div", { class: "d2-maps" }, picture.canvas, marks)) };
   });
   const unit = h("input", { type: "range", min: 0, "aria-label": "Unit",
     oninput: () => view.set("unit", Number(unit.value)) });
@@ -331,13 +331,13 @@ function render({ model, el }) {
     const across = side > 1 ? Math.min(tiles, 8) : Math.min(tiles, 40);
     if (shape !== (shape = `${tiles} ${side} ${!own}`)) {
       rowsInside = ["it reads", ...(own ? ["its weights", "products"] : [])].map((name) => {
-        const view = tiled(tiles, side, side, across, side > 1 ? 1 : 0, { "aria-label": name });
-        view.canvas.style.width = `min(100%, ${view.width * (side > 1 ? 8 : 10)}px)`;
-        return { view, element: h("div", { class: "d2-layer" }, h("span", {}, name), view.canvas) };
+        const picture = tiled(tiles, side, side, across, side > 1 ? 1 : 0, { "aria-label": name });
+        picture.canvas.style.width = `min(100%, ${picture.width * (side > 1 ? 8 : 10)}px)`;
+        return { picture, element: h("div", { class: "d2-layer" }, h("span", {}, name), picture.canvas) };
       });
       inside.replaceChildren(...rowsInside.map(({ element }) => element));
     }
-    [sees, own, products].forEach((values, i) => rowsInside[i]?.view.paint(values, tones));
+    [sees, own, products].forEach((values, i) => rowsInside[i]?.picture.paint(values, tones));
   }
 
   /** Frames around the chosen unit and around the windows that it reads. */
@@ -346,14 +346,14 @@ function render({ model, el }) {
       height: w + 0.5, fill: "none", stroke: tone(name), "vector-effect": "non-scaling-stroke" });
     boardMarks.replaceChildren(...(cursor ? [frameOf(...cursor, 1, "gradient")] : []),
       ...(layer === "C1" ? [frameOf(source.column, source.row, side, "kernel")] : []));
-    for (const { name, view, marks } of layers) {
+    for (const { name, picture, marks } of layers) {
       const drawn = [];
       if (name === layer) {
-        const [y, x] = view.corner(map);
+        const [y, x] = picture.corner(map);
         drawn.push(frameOf(x + column, y + row, 1, "gradient"));
       }
       if (name === BEFORE[layer] && side > 1) for (let tile = 0; tile < tiles; tile++) {
-        const [y, x] = view.corner(source.first + tile);
+        const [y, x] = picture.corner(source.first + tile);
         drawn.push(frameOf(x + source.column, y + source.row, side, "kernel"));
       }
       marks.replaceChildren(...drawn);
@@ -370,7 +370,7 @@ function render({ model, el }) {
       const image = Float32Array.from(drawn, (pixel) => pixel / 255);
       maps = forward(image, weights, get("activation"), get("pool"));
       board.paint(image, garments, 1);
-      for (const { view, name } of layers) view.paint(maps[name], tones);
+      for (const { picture, name } of layers) picture.paint(maps[name], tones);
       const shares = softmax(maps.output), best = shares.indexOf(Math.max(...shares));
       bars.forEach(({ bar, share, element }, i) => {
         bar.style.width = `${100 * shares[i]}%`;
