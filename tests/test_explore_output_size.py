@@ -278,7 +278,7 @@ def output_x(page: Page, output: int) -> tuple[float, float]:
 
 def test_it_says_what_is_read_and_what_is_left_over(show: Callable) -> None:
     page = show(OutputSizeExplorer(size=14, stride=2, dilation=2, padding=1, position=5))
-    expect(page.get_by_role("group", name="Output-size explorer")).to_be_visible()
+    expect(page.get_by_role("figure", name="Output-size explorer")).to_be_visible()
     status = page.get_by_role("status")
     expect(status).to_contain_text("Output 5 (of 0 to 5) reads inputs 9, 11 and 13.")
     expect(status).to_contain_text("1 padding cell at the right is never read.")

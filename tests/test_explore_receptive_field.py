@@ -142,7 +142,7 @@ def test_layers_are_filled_in_as_pytorch_does() -> None:
     explorer = ReceptiveFieldExplorer(
         layers=[[5, 2], {"operation": "pooling", "kernel_size": 3}], size=32
     )
-    assert explorer.layers == _layers("layers", [[5, 2, 0, 1], explorer.layers[1]])
+    assert explorer.layers == _layers([[5, 2, 0, 1], explorer.layers[1]])
     assert explorer.layers[1]["stride"] == nn.MaxPool2d(3).stride == 3
 
 

@@ -6,11 +6,12 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, settle
+from conftest import ROOT, settle, violations
 from playwright.sync_api import Browser, Page
 
 from d2lite import explore
@@ -112,7 +113,7 @@ def mounted(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
     """Open a static page with several explorers, each in a section of its class's name."""
     opened = []
 
-    def mounted(names: list[str], width: int = 1280) -> Page:
+    def mounted(names: list[str], width: int = 1280, **options: Any) -> Page:
         models, places = {}, ""
         for name in names:
             traits = EVALUATE[name]().get_state()
@@ -126,13 +127,13 @@ def mounted(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
         (tmp_path / "index.html").write_text(
             f"""<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8">
             <meta name="viewport" content="width=device-width"><title>Explorers</title>
-            <style>body {{ max-width: 750px; margin: 10px auto; padding: 0 8px }}</style>
+            <style>body {{ max-width: 750px; margin: 10px auto 999px; padding: 0 8px }}</style>
             <script type="application/vnd.jupyter.widget-state+json">
             {json.dumps({"state": models})}</script>
             <script src="{host}"></script><body>{places}""",
             encoding="utf-8",
         )
-        page = browser.new_page(viewport={"width": width, "height": 1000})
+        page = browser.new_page(viewport={"width": width, "height": 1000}, **options)
         opened.append(page)
         page.goto((tmp_path / "index.html").as_uri())
         page.wait_for_function(
@@ -216,3 +217,92 @@ def test_one_that_is_rendered_out_of_the_page_looks_the_same(
     pictures = page.evaluate(canvases, "late")
     assert pictures == page.evaluate(canvases, name)
     assert bool(pictures) == (name == "LeNetExplorer")
+
+
+# ---- A finger, the reader's own colours, zoom ----------------------------------------------------
+
+
+def test_a_finger_that_scrolls_past_changes_nothing(mounted: Callable[..., Page]) -> None:
+    """Wherever it starts, but on the convolution's window, which is a handle; a tap chooses."""
+    page = mounted(explore.__all__, width=390, has_touch=True, is_mobile=True)
+    touch = page.context.new_cdp_session(page)
+
+    def send(kind: str, *points: tuple[float, float]) -> None:
+        places = [{"x": x, "y": y} for x, y in points]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    drawn = """name => document.querySelector(`#${name} .d2`).outerHTML
+        .replaceAll(/(tabindex|aria-selected)="[^"]*"/g, "")"""
+    for name in explore.__all__:
+        pictures = page.locator(f"#{name} .d2 :is(svg[role=img], canvas[role], table)")
+        for picture in pictures.all():
+            box = picture.bounding_box()
+            if not box or min(box["width"], box["height"]) < 60:
+                continue
+            picture.evaluate("e => e.scrollIntoView({ block: 'center' })")
+            settle(page)
+            before, scrolled = page.evaluate(drawn, name), page.evaluate("scrollY")
+            box = picture.bounding_box()
+            assert box is not None
+            x, y = box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2
+            send("touchStart", (x, y))
+            for step in range(1, 9):
+                send("touchMove", (x + step / 2, y - 12 * step))
+            send("touchEnd")
+            page.wait_for_function("before => scrollY > before", arg=scrolled)
+            settle(page)
+            assert page.evaluate(drawn, name) == before, name
+    for name in ("ArchitectureExplorer", "OutputSizeExplorer", "ScheduleExplorer"):
+        before = page.evaluate(drawn, name)
+        page.locator(f"#{name} svg[role=img]").first.tap()
+        settle(page)
+        assert page.evaluate(drawn, name) != before, name
+
+
+def test_a_finger_draws_on_the_board_after_a_tap(mounted: Callable[..., Page]) -> None:
+    page = mounted(["LeNetExplorer"], width=390, has_touch=True, is_mobile=True)
+    board = page.get_by_role("application")
+    picture = "canvas => canvas.toDataURL()"
+    page.get_by_role("button", name="Clear").tap()
+    settle(page)
+    empty = board.evaluate(picture)
+    board.tap()
+    settle(page)
+    assert board.evaluate(picture) == empty
+    board.tap()
+    settle(page)
+    assert board.evaluate(picture) != empty
+
+
+MARKS = """name => [...document.querySelectorAll(`#${name} .d2 *`)].map((element) => {
+    const style = getComputedStyle(element);
+    return [style.backgroundImage === "none", style.fill === "none", style.stroke === "none"];
+})"""
+COLOURS = """name => new Set([...document.querySelectorAll(`#${name} .d2 :is(path, circle, rect)`)]
+    .flatMap((e) => [getComputedStyle(e).fill, getComputedStyle(e).stroke])).size"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_readers_own_colours(mounted: Callable[..., Page], scheme: str) -> None:
+    """In forced colours all text can be read, and no mark that is told by its colour is lost."""
+    page = mounted(explore.__all__)
+    before = [(page.evaluate(MARKS, n), page.evaluate(COLOURS, n)) for n in explore.__all__]
+    page.emulate_media(forced_colors="active", color_scheme=scheme)
+    settle(page)
+    assert page.evaluate("matchMedia('(forced-colors: active)').matches")
+    for name, (marks, colours) in zip(explore.__all__, before, strict=True):
+        assert page.evaluate(MARKS, name) == marks, name
+        assert page.evaluate(COLOURS, name) >= colours - 2, name  # ink and muted are one, and so on
+        faint = [rule for rule in violations(page, f"#{name}") if rule[0] == "color-contrast"]
+        assert not faint, name
+
+
+def test_at_200_percent(mounted: Callable[..., Page]) -> None:
+    page = mounted(explore.__all__, width=640)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 640
+    assert page.evaluate(
+        """() => [...document.querySelectorAll(".d2")].every((root) => {
+        const right = root.getBoundingClientRect().right;
+        return [...root.querySelectorAll("*")].every((e) => e.getBoundingClientRect().right <= right);
+        })"""
+    )

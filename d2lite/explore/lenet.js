@@ -238,10 +238,12 @@ function render({ model, el }) {
   const garment = (i) => [...gallery.subarray(784 * i, 784 * (i + 1))];
   let maps, drawn = null, look = "", cursor = null, last = null, erasing = false;
 
-  // The board: drag to draw; with the keyboard, arrows move a cursor and Space inks its place.
+  // The board: drag to draw; with the keyboard, arrows move a cursor and Space inks its place. A
+  // finger draws when a tap has given the board the focus; before, it scrolls the page.
   const board = tiled(1, 28, 28, 1, 0, { tabindex: 0, role: "application",
     "aria-label": "Board of 28 × 28 pixels: draw with the pointer, or with arrow keys and Space",
     onpointerdown(event) {
+      if (event.pointerType === "touch" && !board.canvas.matches(":focus")) return;
       board.canvas.setPointerCapture(event.pointerId);
       last = place(event);
       ink(last, last);
@@ -317,7 +319,8 @@ function render({ model, el }) {
       h("div", { class: "d2-board" }, h("div", { class: "d2-maps" }, board.canvas, boardMarks),
         h("div", { class: "d2-tools" }, button("Clear", () => view.set("image", Array(784).fill(0))),
           tick(view, null, { label: "erase", read: () => erasing, write: (on) => { erasing = on; } })),
-        h("p", { class: "d2-hint" }, "Draw here, or pick a garment.")),
+        h("p", { class: "d2-hint" }, matchMedia("(pointer: coarse)").matches
+          ? "Tap here, then draw; or pick a garment." : "Draw here, or pick a garment.")),
       h("div", { class: "d2-bars" }, ...bars.map(({ element }) => element), says)),
     h("div", { class: "d2-thumbs" }, ...thumbs.map(({ element }) => element)),
     ...layers.map(({ element }) => element),
