@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, settle, violations
+from IPython.core.formatters import DisplayFormatter
 from playwright.sync_api import Browser, Page
 
 from d2lite import explore
@@ -47,6 +48,8 @@ def test_a_page_without_scripts_shows_its_picture(explorer: Callable[..., Explor
         'role="img" aria-label="A &quot;named&quot; &lt;figure&gt;"><svg '
     )
     assert data["text/plain"] == repr(made)
+    shown, _ = DisplayFormatter().format(made)  # with ipywidgets 7 too, which has its own way
+    assert shown == data
 
 
 @pytest.mark.parametrize("explorer", EXPLORERS)

@@ -36,7 +36,7 @@ class Passage(NamedTuple):
     gradient: list[float]  # standard deviation of ∂L/∂(activations)
 
 
-class ActivationExplorer(Explorer, charts=True):
+class ActivationExplorer(Explorer):
     """See an activation function, its derivative, and what a deep stack of it does to a signal.
 
     One panel draws f and f′ and lets the reader move x. The other sends 16 random inputs through a
@@ -66,6 +66,7 @@ class ActivationExplorer(Explorer, charts=True):
     (0.5, 0.25)
     """
 
+    charts = True
     activation = Checked("sigmoid", one_of(*FUNCTIONS))
     negative_slope = Checked(0.1, number(at_least=0, at_most=1))
     x = Checked(2.0, number(at_least=-5, at_most=5))

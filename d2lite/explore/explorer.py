@@ -78,7 +78,7 @@ class Explorer(anywidget.AnyWidget):
 
     A subclass in ``name.py`` finds its front end in ``name.js`` and ``name.css`` beside it. The
     script exports ``render`` by default, as anywidget asks (https://anywidget.dev). ``explorer.js``
-    and ``explorer.css`` are put before them, and with ``charts=True`` ``chart.js``: the script may
+    and ``explorer.css`` are put before them, and for ``charts = True`` ``chart.js``: the script may
     use everything that is there. The style sheet reaches its own explorer only. Every trait tagged
     ``sync=True`` can be set from Python and observed: after the reader has moved a control, the
     next cell reads the new value.
@@ -88,12 +88,14 @@ class Explorer(anywidget.AnyWidget):
 
     _esm: str
     _css: str
+    _ipython_display_ = None  # ipywidgets 7 would show the widget by it, without the picture
+    charts = False
     label = traitlets.Unicode("Explorer", help="The figure's accessible name.").tag(sync=True)
 
-    def __init_subclass__(cls, charts: bool = False, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         if "_esm" not in vars(cls):  # anywidget subclasses a second time, with its own, at __init__
             own = Path(getfile(cls))
-            shared = [HERE / "explorer.js", *([HERE / "chart.js"] if charts else [])]
+            shared = [HERE / "explorer.js", *([HERE / "chart.js"] if cls.charts else [])]
             cls._esm = _joined(*shared, own.with_suffix(".js"))
             scope = f":where(.d2-{own.stem.replace('_', '-')})"
             css = _joined(HERE / "explorer.css", own.with_suffix(".css"))

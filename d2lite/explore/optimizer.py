@@ -111,7 +111,7 @@ def _optimizers(value: Any) -> dict[str, Settings]:
     return {each: chosen[each] for each in _DEFAULTS if each in chosen}
 
 
-class OptimizerExplorer(Explorer, charts=True):
+class OptimizerExplorer(Explorer):
     """Race optimizers on a landscape of two weights, from a start that you choose.
 
     What the reader sets in the figure can be read here, and set from here.
@@ -144,6 +144,7 @@ class OptimizerExplorer(Explorer, charts=True):
     [0.9, -1.0]
     """
 
+    charts = True
     landscape = Checked("ravine", one_of(*_LANDSCAPES))
     condition = Checked(100.0, number(at_least=1, at_most=1000))
     angle = Checked(0.0, number(at_least=0, at_most=90))

@@ -26,7 +26,7 @@ def _names(value: Any) -> list[str]:
     return [each for each in NAMES if each in given]
 
 
-class ScheduleExplorer(Explorer, charts=True):
+class ScheduleExplorer(Explorer):
     """Compare schedules of the learning rate, and watch a noisy descent follow each of them.
 
     The upper picture shows the learning rate of every step, the lower one the loss of gradient
@@ -58,6 +58,7 @@ class ScheduleExplorer(Explorer, charts=True):
     [1.0, 0.98, 0.9, 0.79, 0.65, 0.5, 0.35, 0.21, 0.1, 0.02]
     """
 
+    charts = True
     schedules = Read(["constant", "step_decay", "cosine"], _names)
     total_steps = Checked(300, integer(at_least=10, at_most=1000))
     lr = Checked(0.3, number(at_least=1e-4, at_most=10))
