@@ -306,6 +306,7 @@ def test_at_200_percent(mounted: Callable[..., Page]) -> None:
     assert page.evaluate(
         """() => [...document.querySelectorAll(".d2")].every((root) => {
         const right = root.getBoundingClientRect().right;
-        return [...root.querySelectorAll("*")].every((e) => e.getBoundingClientRect().right <= right);
+        const inside = (e) => e.getBoundingClientRect().right <= right;
+        return [...root.querySelectorAll("*")].every(inside);
         })"""
     )
