@@ -20,7 +20,7 @@ from torch import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Rule = Callable[[Any], None]  # raises a TypeError or ValueError that says what would be right
+Rule = Callable[[Any], object]  # raises a TypeError or ValueError that says what would be right
 
 
 def checked(

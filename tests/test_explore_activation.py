@@ -156,17 +156,22 @@ def test_the_axis_holds_every_value(javascript: Callable) -> None:
 @pytest.mark.parametrize(
     ("argument", "value", "error", "message"),
     [
-        ("activation", "swish", ValueError, "activation='swish': must be 'identity' or 'sigmoid'"),
-        ("initialization", "zero", ValueError, "initialization='zero': must be 'normal'"),
-        ("first", "both", ValueError, "first='both': must be 'function' or 'layers'"),
-        ("negative_slope", -0.1, ValueError, "negative_slope=-0.1: must be between 0 and 1"),
+        (
+            "activation",
+            "swish",
+            ValueError,
+            "activation='swish': must be one of 'identity', 'sigmoid'",
+        ),
+        ("initialization", "zero", ValueError, "initialization='zero': must be one of 'normal'"),
+        ("first", "both", ValueError, "first='both': must be one of 'function', 'layers'"),
+        ("negative_slope", -0.1, ValueError, "negative_slope=-0.1: must be ≥ 0 and ≤ 1"),
         ("x", "2", TypeError, "x='2': must be a number"),
-        ("x", float("nan"), ValueError, "x=nan: must be between -5 and 5"),
-        ("sigma", 0, ValueError, "sigma=0: must be between 0.001 and 2"),
+        ("x", float("nan"), ValueError, "x=nan: must be ≥ -5 and ≤ 5"),
+        ("sigma", 0, ValueError, "sigma=0: must be ≥ 0.001 and ≤ 2"),
         ("sigma", True, TypeError, "sigma=True: must be a number"),
-        ("depth", 51, ValueError, "depth=51: must be between 1 and 50"),
-        ("width", 65, ValueError, "width=65: must be between 4 and 64"),
-        ("seed", 1.5, TypeError, "seed=1.5: must be an integer"),
+        ("depth", 51, ValueError, "depth=51: must be ≥ 1 and ≤ 50"),
+        ("width", 65, ValueError, "width=65: must be ≥ 4 and ≤ 64"),
+        ("seed", 1.5, TypeError, "seed=1.5: must be an int"),
         ("slope", 1, TypeError, "slope: no such argument"),
     ],
 )
@@ -220,7 +225,7 @@ def test_it_says_what_the_function_does(show: Callable) -> None:
 
 def test_dragging_moves_x(show: Callable) -> None:
     page = show(ActivationExplorer(activation="identity"))
-    box = page.locator(".d2-function svg").bounding_box()
+    box = page.locator(".d2-function > svg").bounding_box()
     at = lambda x: box["x"] + 34 + (x + 5) / 10 * (box["width"] - 42)  # noqa: E731
     page.mouse.move(at(1), box["y"] + 100)
     page.mouse.down()
@@ -267,7 +272,7 @@ def test_a_network_that_is_all_dead_is_drawn(show: Callable) -> None:
 def test_the_panel_asked_for_comes_first(show: Callable, first: str) -> None:
     page = show(ActivationExplorer(first=first), width=390)
     heights = [
-        page.locator(f".d2-{name} svg").bounding_box()["y"] for name in ("function", "layers")
+        page.locator(f".d2-{name} > svg").bounding_box()["y"] for name in ("function", "layers")
     ]
     assert (heights[0] < heights[1]) == (first == "function")
 

@@ -96,11 +96,11 @@ def test_large_numbers_have_three_digits(javascript: Callable, number: int, text
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"network": "VGG"}, ValueError, "network='VGG': must be 'LeNet-5' or 'AlexNet'"),
-        ({"other": "VGG"}, ValueError, "other='VGG': must be '' or 'LeNet-5'"),
+        ({"network": "VGG"}, ValueError, "network='VGG': must be one of 'LeNet-5', 'AlexNet'"),
+        ({"other": "VGG"}, ValueError, "other='VGG': must be one of '', 'LeNet-5'"),
         ({"layer": 21}, ValueError, "layer=21: must be < 21, the layers of VGG-16"),
-        ({"layer": -1}, ValueError, "layer=-1: must be between 0 and"),
-        ({"layer": 1.0}, TypeError, "layer=1.0: must be an integer"),
+        ({"layer": -1}, ValueError, "layer=-1: must be ≥ 0 and ≤"),
+        ({"layer": 1.0}, TypeError, "layer=1.0: must be an int"),
         ({"other": "NiN", "other_layer": 16}, ValueError, "other_layer=16: must be < 16"),
         ({"networks": {}}, Exception, "networks"),
         ({"layers": 1}, TypeError, "layers: no such argument"),

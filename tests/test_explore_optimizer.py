@@ -240,27 +240,37 @@ def test_the_reading(javascript: Callable, traits: dict, words: str) -> None:
 @pytest.mark.parametrize(
     ("argument", "value", "error", "message"),
     [
-        ("landscape", "hill", ValueError, "landscape='hill': must be 'ravine' or 'saddle' or"),
-        ("condition", 0.5, ValueError, "condition=0.5: must be between 1 and 1000"),
+        ("landscape", "hill", ValueError, "landscape='hill': must be one of 'ravine', 'saddle'"),
+        ("condition", 0.5, ValueError, "condition=0.5: must be ≥ 1 and ≤ 1000"),
         ("condition", "20", TypeError, "condition='20': must be a number"),
-        ("condition", float("nan"), ValueError, "condition=nan: must be between"),
-        ("angle", 91, ValueError, "angle=91: must be between 0 and 90"),
-        ("noise", -1, ValueError, "noise=-1: must be between 0 and 100"),
-        ("seed", 1.5, TypeError, "seed=1.5: must be an integer"),
-        ("start", (1,), ValueError, "start: 1 numbers, must be two"),
+        ("condition", float("nan"), ValueError, "condition=nan: must be ≥ "),
+        ("angle", 91, ValueError, "angle=91: must be ≥ 0 and ≤ 90"),
+        ("noise", -1, ValueError, "noise=-1: must be ≥ 0 and ≤ 100"),
+        ("seed", 1.5, TypeError, "seed=1.5: must be an int"),
+        ("start", (1,), ValueError, r"start=\(1,\): 1 numbers, must be two"),
         ("start", 3, TypeError, r"start=3: must be two numbers, such as \(-4, 2\)"),
-        ("start", (1, 1000), ValueError, r"start\[1\]=1000: must be between -100 and 100"),
+        (
+            "start",
+            (1, 1000),
+            ValueError,
+            r"start=\(1, 1000\): \[1\]=1000: must be ≥ -100 and ≤ 100",
+        ),
         ("optimizers", "SGD", TypeError, "optimizers='SGD': must be names, or a dict"),
-        ("optimizers", [], ValueError, "optimizers: none of them, must be one at least"),
-        ("optimizers", ["Lion"], ValueError, "optimizers='Lion': must be 'SGD' or"),
-        ("optimizers", {"SGD": 0.1}, TypeError, r"optimizers\['SGD'\]=0.1: must be a dict"),
+        ("optimizers", [], ValueError, r"optimizers=\[\]: must name one"),
+        (
+            "optimizers",
+            ["Lion"],
+            ValueError,
+            r"optimizers=\['Lion'\]: name='Lion': must be one of 'SGD',",
+        ),
+        ("optimizers", {"SGD": 0.1}, TypeError, "SGD=0.1: must be a Mapping"),
         ("optimizers", {"SGD": {"momentum": 0.9}}, TypeError, "momentum: must be of lr"),
-        ("optimizers", {"SGD": {"lr": 0}}, ValueError, r"\['SGD'\].lr=0: must be between 1e-06"),
-        ("optimizers", {"Adam": {"beta1": 1}}, ValueError, r"beta1=1: must be between 0 and"),
+        ("optimizers", {"SGD": {"lr": 0}}, ValueError, "SGD.lr=0: must be ≥ 1e-06"),
+        ("optimizers", {"Adam": {"beta1": 1}}, ValueError, r"beta1=1: must be ≥ 0 and ≤"),
         ("optimizers", {"Nesterov": {"momentum": 0}}, ValueError, "momentum=0: must be > 0"),
-        ("step", 201, ValueError, "step=201: must be between 0 and 200"),
-        ("selected", "sgd", ValueError, "selected='sgd': must be 'SGD' or"),
-        ("measure", "length", ValueError, "measure='length': must be 'step' or 'rate'"),
+        ("step", 201, ValueError, "step=201: must be ≥ 0 and ≤ 200"),
+        ("selected", "sgd", ValueError, "selected='sgd': must be one of 'SGD',"),
+        ("measure", "length", ValueError, "measure='length': must be one of 'step', 'rate'"),
         ("learning_rate", 0.1, TypeError, "learning_rate: no such argument"),
     ],
 )
@@ -425,7 +435,7 @@ def test_the_order_is_the_same_on_a_saved_page(show: Callable) -> None:
         json.dumps(type(explorer).get_state(explorer), sort_keys=True)
     )
     page = show(explorer)
-    expect(page.locator(".d2-row .d2-name")).to_have_text(["SGD", "momentum", "Adam"])
+    expect(page.locator(".d2-row:not([hidden]) .d2-name")).to_have_text(["SGD", "momentum", "Adam"])
     expect(page.locator("fieldset label")).to_have_text(list(_DEFAULTS))
     menu = page.get_by_role("combobox", name="Landscape")
     expect(menu.locator("option")).to_have_text(list(_LANDSCAPES))
@@ -450,7 +460,7 @@ def test_two_views_share_one_state(show: Callable) -> None:
 
 def test_a_view_that_is_gone_hears_nothing(show: Callable) -> None:
     page = show(OptimizerExplorer(), views=0)
-    assert handlers(page) == [12, 0]
+    assert handlers(page) == [11, 0]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -203,14 +203,14 @@ def test_the_formula_with_numbers_is_true(javascript: Callable, sizes: list) -> 
 @pytest.mark.parametrize(
     ("argument", "value", "error", "message"),
     [
-        ("size", 0, ValueError, "size=0: must be between 1 and 512"),
-        ("kernel_size", 513, ValueError, "kernel_size=513: must be between"),
-        ("stride", 2.0, TypeError, "stride=2.0: must be an integer"),
-        ("stride", True, TypeError, "stride=True: must be an integer"),
-        ("padding", -1, ValueError, "padding=-1: must be between"),
+        ("size", 0, ValueError, "size=0: must be ≥ 1 and ≤ 512"),
+        ("kernel_size", 513, ValueError, "kernel_size=513: must be ≥ "),
+        ("stride", 2.0, TypeError, "stride=2.0: must be an int"),
+        ("stride", True, TypeError, "stride=True: must be an int"),
+        ("padding", -1, ValueError, "padding=-1: must be ≥ "),
         ("padding", "valid", TypeError, "padding='valid': must be"),
         ("ceil_mode", 1, TypeError, "ceil_mode=1: must be True or False"),
-        ("operation", "pool", ValueError, "operation='pool': must be 'convolution'"),
+        ("operation", "pool", ValueError, "operation='pool': must be one of 'convolution'"),
         ("position", 8, ValueError, "position=8: must be < 8, the number of outputs"),
         ("kernel", 3, TypeError, "kernel: no such argument"),
     ],
@@ -278,7 +278,7 @@ def output_x(page: Page, output: int) -> tuple[float, float]:
 
 def test_it_says_what_is_read_and_what_is_left_over(show: Callable) -> None:
     page = show(OutputSizeExplorer(size=14, stride=2, dilation=2, padding=1, position=5))
-    expect(page.get_by_role("group", name="Output-size explorer")).to_be_visible()
+    expect(page.get_by_role("figure", name="Output-size explorer")).to_be_visible()
     status = page.get_by_role("status")
     expect(status).to_contain_text("Output 5 (of 0 to 5) reads inputs 9, 11 and 13.")
     expect(status).to_contain_text("1 padding cell at the right is never read.")

@@ -173,10 +173,10 @@ def test_python_equals_pytorch_and_refuses_what_it_refuses() -> None:
 @pytest.mark.parametrize(
     ("settings", "error", "words"),
     [
-        ({"size": 9}, ValueError, "size=9: must be between 1 and 8"),
-        ({"kernel_size": 0}, ValueError, "kernel_size=0: must be between 1 and 7"),
-        ({"stride": 2.0}, TypeError, "stride=2.0: must be an integer"),
-        ({"padding": True}, TypeError, "padding=True: must be an integer"),
+        ({"size": 9}, ValueError, "size=9: must be ≥ 1 and ≤ 8"),
+        ({"kernel_size": 0}, ValueError, "kernel_size=0: must be ≥ 1 and ≤ 7"),
+        ({"stride": 2.0}, TypeError, "stride=2.0: must be an int"),
+        ({"padding": True}, TypeError, "padding=True: must be an int"),
         ({"method": "bilinear"}, ValueError, "method='bilinear': must be"),
         ({"weights": "zeros"}, ValueError, "weights='zeros': must be"),
         ({"size": 3, "row": 3}, ValueError, "row=3: must be < 3"),

@@ -10,139 +10,141 @@
  *   <script type="application/vnd.jupyter.widget-view+json">{"model_id": "…"}</script>
  *   <div data-widget-model="…">a still picture, shown until the live view replaces it</div>
  *
- * A widget gets model.get, set, on, off, and save_changes and send, which nobody hears. Several views
- * of one model share its state. A view's element is marked data-widget="live"; where mounting fails,
- * the picture stays, marked "failed". A classic script, not a module, so that it works from a file.
- */
+ * Widgets get what anywidget gives them; nobody hears save_changes and send. Views of one model share
+ * its state. A view's element is marked data-widget="live"; what cannot be mounted, "failed": its
+ * picture stays, or a note says why. A classic script, so that it works from a file. */
 "use strict";
 {
 const STATE = 'script[type="application/vnd.jupyter.widget-state+json"]';
 const VIEW = 'script[type="application/vnd.jupyter.widget-view+json"]';
 
-/** The saved state of every model in the document: Map from model id to traits. */
-function savedStates(root) {
-  const states = new Map();
+/** The saved models of the document: Map from model id to { model_name, state }. */
+function savedModels(root) {
+  const models = new Map();
   for (const script of root.querySelectorAll(STATE)) {
     const saved = JSON.parse(script.textContent).state ?? {};
-    for (const [id, { state, buffers = [] }] of Object.entries(saved)) {
+    for (const [id, { model_name, state, buffers = [] }] of Object.entries(saved)) {
       for (const { path, data } of buffers) {
         const owner = path.slice(0, -1).reduce((value, key) => value[key], state);
         owner[path.at(-1)] = bytes(data);
       }
-      states.set(id, state);
+      models.set(id, { model_name, state });
     }
   }
-  return states;
+  return models;
 }
 
 /** A buffer, which Jupyter saves as base64. */
-function bytes(text) {
-  return new DataView(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
+const bytes = (text) =>
+  new DataView(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
+
+const same = (a, b) =>
+  a === b || (!ArrayBuffer.isView(a) && JSON.stringify(a) === JSON.stringify(b));
+
+/** A model kept in the page: a function that gives it as one of its users sees it, whose `off` leaves
+ *  the handlers of the others. */
+function pageModel(saved, widget_manager) {
+  const state = { ...saved };
+  let handlers = []; // [event, listener, whose]
+  const emit = (event, ...values) => {
+    for (const [name, listener] of handlers.slice()) if (name === event) listener(...values);
+  };
+  return function seenBy(whose) {
+    const model = { widget_manager, get: (name) => state[name], save_changes() {}, send() {},
+      set(name, value) {
+        const changes = typeof name === "object" ? name : { [name]: value };
+        const changed = Object.keys(changes).filter((key) => !same(state[key], changes[key]));
+        for (const key of changed) state[key] = changes[key];
+        for (const key of changed) emit(`change:${key}`, model, changes[key]);
+        if (changed.length) emit("change", model);
+        return model;
+      },
+      on(events, listener) {
+        for (const event of events.split(/\s+/)) handlers.push([event, listener, whose]);
+      },
+      off(events, listener) {
+        handlers = handlers.filter(([event, other, owner]) => owner !== whose ||
+          (events && !events.split(/\s+/).includes(event)) || (listener && listener !== other));
+      } };
+    return model;
+  };
 }
 
-function same(a, b) {
-  return a === b || (!ArrayBuffer.isView(a) && JSON.stringify(a) === JSON.stringify(b));
-}
+/** Import a widget's module and add a style sheet, from its text or its address, once for each. */
+const loaded = new Map(), isAddress = (text) => /^https?:\/\//.test(text);
+const once = (source, load) => loaded.get(source) ?? loaded.set(source, load()).get(source);
+const module = (source) => once(source, () => {
+  if (isAddress(source)) return import(source);
+  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  return import(url).finally(() => URL.revokeObjectURL(url));
+});
+const style = (sheet) => sheet && once(sheet, () => document.head.appendChild(isAddress(sheet)
+  ? Object.assign(document.createElement("link"), { rel: "stylesheet", href: sheet })
+  : Object.assign(document.createElement("style"), { textContent: sheet })));
 
-/** The model's side of anywidget's interface, kept in the page. */
-class PageModel {
-  #state;
-  #listeners = new Map();
-
-  constructor(state) { this.#state = { ...state }; }
-  get(name) { return this.#state[name]; }
-
-  set(name, value) {
-    const changes = typeof name === "object" ? name : { [name]: value };
-    const changed = Object.keys(changes).filter((key) => !same(this.#state[key], changes[key]));
-    for (const key of changed) this.#state[key] = changes[key];
-    for (const key of changed) this.#emit(`change:${key}`, this, changes[key]);
-    if (changed.length) this.#emit("change", this);
-  }
-
-  on(events, listener) {
-    for (const event of events.split(/\s+/)) {
-      if (!this.#listeners.has(event)) this.#listeners.set(event, new Set());
-      this.#listeners.get(event).add(listener);
-    }
-  }
-
-  off(events, listener) {
-    for (const event of events ? events.split(/\s+/) : this.#listeners.keys()) {
-      if (listener) this.#listeners.get(event)?.delete(listener);
-      else this.#listeners.delete(event);
-    }
-  }
-
-  #emit(event, ...values) {
-    for (const listener of [...(this.#listeners.get(event) ?? [])]) listener(...values);
-  }
-
-  save_changes() {}
-  send() {}
-}
-
-/** Import a widget's module from its source text: once for each distinct text. */
-const modules = new Map();
-function load(source) {
-  if (!modules.has(source)) {
-    const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-    modules.set(source, import(url).finally(() => URL.revokeObjectURL(url)));
-  }
-  return modules.get(source);
+/** Call what `initialize` or `render` has returned, where it is a function, at the end. */
+function atEnd(signal, cleanUp) {
+  if (typeof cleanUp !== "function") return;
+  if (signal.aborted) cleanUp();
+  else signal.addEventListener("abort", () => cleanUp());
 }
 
 /** Mount every view below `root`. Resolves to a function that unmounts them. */
 window.mountWidgets = async function mountWidgets(root = document) {
-  const states = savedStates(document);
-  const experimental = { invoke: () => Promise.reject(Error("There is no kernel behind this page.")) };
+  const saved = savedModels(document), models = new Map(), widgets = new Map(); // by model id
   const leaving = new AbortController();
-  const cleanUps = [];
-  const models = new Map(); // id → promise of [model, widget]
+  const experimental = { invoke: () => Promise.reject(Error("There is no kernel behind this page.")) };
+  const widget_manager = { get_model: async (id) => modelOf(id, widget_manager) };
+
+  function modelOf(id, whose) {
+    if (!saved.has(id)) throw Error(`The page has no state of widget ${id}.`);
+    if (!models.has(id)) models.set(id, pageModel(saved.get(id).state, widget_manager));
+    return models.get(id)(whose);
+  }
 
   async function start(id) {
-    const state = states.get(id);
-    if (!state?._esm) throw Error(`model ${id} has no saved anywidget state`);
-    const model = new PageModel(state);
-    let { default: widget, ...named } = await load(state._esm);
-    widget ??= named;
-    if (typeof widget === "function") widget = await widget();
-    cleanUps.push(await widget.initialize?.({ model, experimental, signal: leaving.signal }));
-    return [model, widget];
+    const { signal } = leaving, model = modelOf(id, signal), esm = model.get("_esm");
+    if (!esm) throw Error(`${saved.get(id).model_name.replace(/Model$/, "")} needs a running notebook.`);
+    style(model.get("_css"));
+    const { render, default: made } = await module(esm);
+    const widget = render ? { render } : typeof made === "function" ? await made() : made;
+    const exports = await widget.initialize?.({ model, experimental, signal });
+    atEnd(signal, exports);
+    return { widget, exports: typeof exports === "object" ? exports : undefined };
+  }
+  const started = (id) => widgets.get(id) ?? widgets.set(id, start(id)).get(id);
+
+  async function draw(id, el, signal) {
+    const { widget } = await started(id), model = modelOf(id, el), called = (ref) => ref.split(":").at(-1);
+    atEnd(signal, () => model.off());
+    const host = {
+      getModel: async (ref) => modelOf(called(ref), el),
+      getWidget: async (ref) => ({ exports: (await started(called(ref))).exports,
+        render: (child) => draw(called(ref), child.el, child.signal ?? signal) }),
+    };
+    atEnd(signal, await widget.render?.({ model, el, experimental, signal, host }));
   }
 
   async function show(place) {
-    const id = place.dataset.widgetModel ?? JSON.parse(place.textContent).model_id;
-    const el = document.createElement("div");
+    const el = document.createElement("div"), picture = place.dataset.widgetModel;
     try {
-      if (!models.has(id)) models.set(id, start(id));
-      const [model, widget] = await models.get(id);
-      style(model);
+      const id = picture ?? JSON.parse(place.textContent).model_id;
+      await started(id);
       place.before(el);
-      cleanUps.push(await widget.render?.({ model, el, experimental, signal: leaving.signal }));
+      await draw(id, el, leaving.signal);
       place.remove();
       el.dataset.widget = "live";
     } catch (error) {
-      el.remove();
-      place.dataset.widget = "failed";
+      if (picture) el.remove();
+      else place.before(Object.assign(el, { role: "note", textContent: `Not shown: ${error.message}` }));
+      (picture ? place : el).dataset.widget = "failed";
       console.error("A widget could not be mounted:", error);
     }
   }
 
   await Promise.all([...root.querySelectorAll(`${VIEW}, [data-widget-model]`)].map(show));
-  return () => {
-    leaving.abort();
-    for (const cleanUp of cleanUps) if (typeof cleanUp === "function") cleanUp();
-  };
+  return () => leaving.abort();
 };
-
-/** Add a widget's style sheet to the page, once for each class of widgets. */
-const styled = new Set();
-function style(model) {
-  if (!model.get("_css") || styled.has(model.get("_anywidget_id"))) return;
-  styled.add(model.get("_anywidget_id"));
-  document.head.append(Object.assign(document.createElement("style"), { textContent: model.get("_css") }));
-}
 
 document.addEventListener("DOMContentLoaded", () => window.mountWidgets());
 }

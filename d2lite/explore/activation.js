@@ -145,14 +145,10 @@ export function passage(state) {
 
 const NAMES = { identity: "identity", sigmoid: "sigmoid", tanh: "tanh", relu: "ReLU",
   leaky_relu: "leaky ReLU", gelu: "GELU" };
-const power = (n) => `10${minus(n).replace(/./g, (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["−0123456789".indexOf(c)])}`;
 
 /** A number to two digits: 0.25, 3·10⁻⁹. */
-function rounded(x) {
-  if (x === 0 || (Math.abs(x) >= 0.000995 && Math.abs(x) < 9950)) return minus(Number(x.toPrecision(2)));
-  const [digits, exponent] = x.toExponential(0).split("e");
-  return `${digits === "1" ? "" : `${minus(digits)}·`}${power(Number(exponent))}`;
-}
+const rounded = (x) => x === 0 || (Math.abs(x) >= 0.000995 && Math.abs(x) < 9950)
+  ? minus(Number(x.toPrecision(2))) : scientific(x, 0);
 const percent = (share) => share > 0 && share < 0.005 ? "< 1 %" : `${(100 * share).toFixed(0)} %`;
 
 /** What the function does at x. */
@@ -180,28 +176,12 @@ export function readingThrough(state, { signal, difference, gradient, saturated,
 // ---- Pictures -----------------------------------------------------------------------------------
 
 const END = 5; // of the x axis, both ways
-const HEIGHT = 240, MARGIN = { left: 34, right: 8, top: 8, bottom: 34 };
-const tone = (name) => `var(--d2-${name})`;
-const stroke = (d, name, width = 1, dashes = null) => h("path", { d, fill: "none",
-  stroke: tone(name), "stroke-width": width, "stroke-dasharray": dashes, "stroke-linejoin": "round" });
-const write = (text, x, y, anchor = "middle") =>
-  h("text", { x, y, fill: tone("muted"), "text-anchor": anchor }, text);
+const HEIGHT = 240, TOP = 8, BOTTOM = HEIGHT - 34, RIGHT = 8;
 
-/** The frame of a diagram: where numbers lie in pixels, and its axes with their marks. */
-function frame(svg, width, [x0, x1], [y0, y1], left, xMarks, yMarks, name) {
-  const right = width - MARGIN.right, bottom = HEIGHT - MARGIN.bottom;
-  const x = (value) => left + (value - x0) / (x1 - x0) * (right - left);
-  const y = (value) => bottom - (value - y0) / (y1 - y0) * (bottom - MARGIN.top);
-  const marks = [
-    ...yMarks.flatMap(([value, text]) => [
-      stroke(`M${left} ${y(value).toFixed(1)}H${right}`, "line"),
-      write(text, left - 5, y(value) + 4, "end")]),
-    ...xMarks.map((value) => write(minus(value), x(value), bottom + 15)),
-    write(name, (left + right) / 2, HEIGHT - 4)];
-  svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-  const curve = (points) => points.map(([a, b], i) =>
-    `${i ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
-  return { x, y, marks, curve, left, right, bottom };
+/** The inside of a diagram, in pixels, and where numbers lie in it. */
+function frame(width, left, xEnds, yEnds) {
+  const box = { left, right: width - RIGHT, top: TOP, bottom: BOTTOM };
+  return { box, x: linear(xEnds, [left, box.right]), y: linear(yEnds, [BOTTOM, TOP]) };
 }
 
 const RANGES = { sigmoid: [-0.25, 1.25], tanh: [-1.25, 1.25], identity: [-5, 5] };
@@ -209,23 +189,25 @@ const RANGES = { sigmoid: [-0.25, 1.25], tanh: [-1.25, 1.25], identity: [-5, 5] 
 /** Draw f, f′, the point and its tangent; return how to read x from a place in pixels. */
 function drawFunction(svg, { activation, negative_slope, x: at }, width) {
   const { f, df } = functionOf(activation, negative_slope);
-  const [low, high] = RANGES[activation] ?? [-1.25, 5], step = high > 2 ? 1 : 0.5;
-  const yMarks = [];
-  for (let y = Math.ceil(low / step) * step; y <= high; y += step) yMarks.push([y, minus(y)]);
-  const { x, y, marks, curve, left, right, bottom } = frame(svg, width, [-END, END], [low, high],
-    MARGIN.left, [-4, -2, 0, 2, 4], yMarks, "x");
+  const ends = RANGES[activation] ?? [-1.25, 5], { box, x, y } = frame(width, 34, [-END, END], ends);
+  const told = (ticks) => ticks.map((value) => [value, minus(value)]);
   const steps = Array.from({ length: 201 }, (_, i) => -END + i * END / 100);
   const points = (g) => steps.flatMap((a) => // both sides of the corner at 0
     a === 0 ? [[-1e-9, g(-1e-9)], [1e-9, g(1e-9)]] : [[a, g(a)]]);
+  const drawn = (points, ...look) => line(curve(points.map(([a, b]) => [x(a), y(b)])), ...look);
   const value = f(at), slope = df(at);
   const run = 46 / Math.hypot(x(1) - x(0), slope * (y(0) - y(1))); // 46 pixels to each side
-  svg.replaceChildren(...marks, stroke(`M${x(0)} ${MARGIN.top}V${bottom}M${left} ${y(0)}H${right}`, "muted"),
-    stroke(`M${x(at)} ${MARGIN.top}V${bottom}`, "input", 1, "2 3"),
-    stroke(curve(points(f)), "output", 2.5), stroke(curve(points(df)), "gradient", 2, "7 4"),
-    stroke(curve([[at - run, value - run * slope], [at + run, value + run * slope]]), "gradient", 1.5),
-    h("circle", { cx: x(at), cy: y(df(at)), r: 4.5, fill: tone("gradient"), stroke: tone("paper") }),
-    h("circle", { cx: x(at), cy: y(value), r: 6, fill: tone("output"), stroke: tone("paper"), "stroke-width": 1.5 }));
-  return (pixel) => (pixel - left) / (right - left) * 2 * END - END;
+  const dot = (r, value, name) => h("circle",
+    { cx: x(at), cy: y(value), r, fill: tone(name), stroke: tone("paper"), "stroke-width": 1.5 });
+  paint(svg, width, HEIGHT, [
+    ...axes(box, x, told(ticks(-END, END)), y, told(ticks(...ends))),
+    write("x", (box.left + box.right) / 2, HEIGHT - 4),
+    line(`M${x(0)} ${TOP}V${BOTTOM}M${box.left} ${y(0)}H${box.right}`, tone("muted")),
+    line(`M${x(at)} ${TOP}V${BOTTOM}`, tone("input"), 1, "2 3"),
+    drawn(points(f), tone("output"), 2.5), drawn(points(df), tone("gradient"), 2, "7 4"),
+    drawn([[at - run, value - run * slope], [at + run, value + run * slope]], tone("gradient"), 1.5),
+    dot(4.5, slope, "gradient"), dot(6, value, "output")]);
+  return linear([box.left, box.right], [-END, END]);
 }
 
 /** The ends of the logarithmic axis, in few steps, so that it is steady while a slider moves. */
@@ -235,90 +217,82 @@ export function decades(values) {
   return [-beyond(-Math.min(0, ...logs)), beyond(Math.max(0, ...logs))];
 }
 
-const LINES = { difference: ["muted", 1.5, "2 3"], signal: ["output", 2.5, null],
-  gradient: ["gradient", 2.5, "7 4"] };
+const LINES = { signal: ["output", 2.5, null], gradient: ["gradient", 2.5, "7 4"],
+  difference: ["muted", 1.5, "2 3"] };
 
 /** Draw the signal and the gradient, layer by layer. */
 function drawLayers(svg, { depth }, passed, width) {
   const [low, high] = decades(Object.keys(LINES).flatMap((name) => passed[name]));
-  const step = [1, 3, 6, 12, 24, 48].find((n) => (high - low) / n <= 8) ?? 96, yMarks = [];
-  for (let n = Math.ceil(low / step) * step; n <= high; n += step)
-    yMarks.push([n, n === 0 ? "1" : power(n)]);
-  const every = [1, 2, 5, 10].find((n) => depth / n <= 6);
-  const xMarks = Array.from({ length: Math.floor(depth / every) + 1 }, (_, i) => i * every);
-  const { marks, curve, x, y } = frame(svg, width, [0, depth], [low, high],
-    MARGIN.left + 14, xMarks, yMarks, "layer (0: the input)");
-  const place = (value) => Math.max(value > 0 ? Math.log10(value) : low, low);
-  const dots = (name) => depth > 30 ? [] : passed[name].map((value, l) =>
-    h("circle", { cx: x(l).toFixed(1), cy: y(place(value)).toFixed(1), r: 2.5, fill: tone(LINES[name][0]) }));
-  svg.replaceChildren(...marks, ...Object.entries(LINES).map(([name, style]) =>
-    stroke(curve(passed[name].map((value, l) => [l, place(value)])), ...style)),
-  ...dots("signal"), ...dots("gradient"));
+  const { box, x, y } = frame(width, 48, [0, depth], [low, high]);
+  const place = (value) => y(Math.max(value > 0 ? Math.log10(value) : low, low));
+  const points = (name) => passed[name].map((value, l) => [x(l), place(value)]);
+  const dots = (name) => depth > 30 ? [] : points(name).map(([cx, cy]) =>
+    h("circle", { cx: cx.toFixed(1), cy: cy.toFixed(1), r: 2.5, fill: tone(LINES[name][0]) }));
+  paint(svg, width, HEIGHT, [
+    ...axes(box, x, ticks(0, depth).filter(Number.isInteger).map((l) => [l, l]),
+      (value) => y(Math.log10(value)), powers(low, high, 8).map((value) =>
+        [value, value === 1 ? "1" : powerOfTen(Math.round(Math.log10(value)))])),
+    write("layer (0: the input)", (box.left + box.right) / 2, HEIGHT - 4),
+    ...Object.entries(LINES).reverse().map(([name, [colour, ...look]]) =>
+      line(curve(points(name)), tone(colour), ...look)),
+    ...dots("signal"), ...dots("gradient")]);
 }
 
 // ---- Controls -----------------------------------------------------------------------------------
 
-function render({ model: shared, el }) {
-  const model = hold(shared);
-  const TRAITS = ["activation", "negative_slope", "x", "initialization", "sigma", "depth", "width", "seed"];
-  const current = () => Object.fromEntries(TRAITS.map((name) => [name, model.get(name)]));
-
-  const leak = slider(model, "negative_slope", { label: "Slope for x < 0", min: 0, max: 1, step: 0.01 });
-  const deviation = slider(model, "sigma",
-    { label: "Std of the weights", min: 0.005, max: 0.5, step: 0.005 });
+function render({ model, el }) {
+  const view = hold(model, ["activation", "negative_slope", "x", "initialization", "sigma", "depth",
+    "width", "seed", "first"]);
   const controls = h("div", { class: "d2-controls" },
-    menu(model, "activation", { label: "Activation", options: NAMES }), leak,
-    menu(model, "initialization", { label: "Initialisation", options: {
-      normal: "normal, your σ", xavier: "Xavier", he: "He" } }), deviation,
-    slider(model, "depth", { label: "Layers", min: 1, max: 50 }),
-    slider(model, "width", { label: "Units a layer", min: 4, max: LARGEST }),
-    button("Draw again", () => set(model, "seed", (model.get("seed") + 1) % 2 ** 31)));
+    menu(view, "activation", { label: "Activation", options: NAMES }),
+    slider(view, "negative_slope", { label: "Slope for x < 0", max: 1, step: 0.01,
+      hidden: () => view.get("activation") !== "leaky_relu" }),
+    menu(view, "initialization", { label: "Initialisation", options: {
+      normal: "normal, your σ", xavier: "Xavier", he: "He" } }),
+    slider(view, "sigma", { label: "Std of the weights", min: 0.005, max: 0.5, step: 0.005,
+      hidden: () => view.get("initialization") !== "normal" }),
+    slider(view, "depth", { label: "Layers", min: 1, max: 50 }),
+    slider(view, "width", { label: "Units a layer", min: 4, max: LARGEST }),
+    button("Draw again", () => view.set("seed", (view.get("seed") + 1) % 2 ** 31)));
 
-  const legend = (...entries) => h("p", { class: "d2-legend" },
-    ...entries.map(([kind, text]) => h("span", { class: `d2-key-${kind}` }, text)));
+  const legend = (title, entries) => h("p", { class: "d2-legend" }, title,
+    ...Object.entries(entries).map(([name, text]) =>
+      h("span", {}, key(tone(LINES[name][0]), LINES[name][2]), text)));
   const x = h("input", { type: "range", min: -END, max: END, step: 0.05, "aria-label": "x",
-    oninput: () => set(model, "x", Number(x.value)) });
+    oninput: () => view.set("x", Number(x.value)) });
   let toX = () => 0;
-  function drag({ clientX, buttons, type }) {
-    if (type === "pointermove" && !buttons) return;
-    const place = toX(clientX - curves.getBoundingClientRect().left);
-    set(model, "x", Math.min(Math.max(Math.round(place * 20) / 20, -END), END));
-  }
-  const curves = h("svg", { role: "img", onpointerdown: drag, onpointermove: drag,
-    onclick: () => x.focus({ preventScroll: true }),
+  const curves = h("svg", { role: "img", onclick: () => x.focus({ preventScroll: true }),
     "aria-label": "The function and, dashed, its derivative; a point at x with its tangent." });
+  pointing(view, curves,
+    ({ clientX }) => toX(clientX - curves.getBoundingClientRect().left),
+    (place) => view.set("x", within(Math.round(place * 20) / 20, -END, END)));
   const chart = h("svg", { role: "img", "aria-label": "Standard deviations at each layer, on a " +
     "logarithmic axis: of the signal, of the differences between inputs, and of the gradient." });
   const there = readout(), through = readout();
   const panels = {
     function: h("div", { class: "d2-function" },
-      legend(["signal", "f(x)"], ["gradient", "slope f′(x)"]), curves, x, there),
-    layers: h("div", { class: "d2-layers" }, legend(["title", "Standard deviation:"], ["signal", "signal →"],
-      ["gradient", "← gradient"], ["difference", "differences between inputs →"]), chart, through),
+      legend(null, { signal: "f(x)", gradient: "slope f′(x)" }), curves, x, there),
+    layers: h("div", { class: "d2-layers" }, legend(h("span", {}, "Standard deviation:"),
+      { signal: "signal →", gradient: "← gradient", difference: "differences between inputs →" }),
+    chart, through),
   };
   const scene = h("div", { class: "d2-scene" }, ...Object.values(panels));
-  const root = figure(model, "d2-activation", controls, scene);
 
   let before = "";
-  const say = (line, text) => { if (line.textContent !== text) line.textContent = text; };
-  const widthOf = (svg) => Math.max(svg.getBoundingClientRect().width, 200);
-
   function show() {
-    const state = current(), first = panels[model.get("first")];
-    if (scene.firstChild !== first) scene.prepend(first);
-    leak.hidden = state.activation !== "leaky_relu";
-    deviation.hidden = state.initialization !== "normal";
-    x.value = state.x;
+    const { first, x: at, ...rest } = view.state(), state = { ...rest, x: at };
+    if (scene.firstChild !== panels[first]) scene.prepend(panels[first]);
+    x.value = at;
     toX = drawFunction(curves, state, widthOf(curves));
     say(there, readingAt(state));
-    const { x: _, ...rest } = state, now = JSON.stringify([rest, widthOf(chart)]);
+    const now = JSON.stringify([rest, widthOf(chart)]);
     if (now === before) return; // only x has moved
     before = now;
     const passed = passage(state);
     drawLayers(chart, state, passed, widthOf(chart));
     say(through, readingThrough(state, passed));
   }
-  return model.mount(el, root, [...TRAITS, "first"], show);
+  return view.mount(el, figure(view, "d2-activation", controls, scene), show);
 }
 
 export default { render };

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import gelu
 
 from d2lite import activations
-from d2lite.explore.explorer import Checked, Explorer, normals, number, one_of, whole
+from d2lite.checks import integer, number, one_of
+from d2lite.explore.explorer import Checked, Explorer, normals
 
 BATCH = 16  # inputs that the network sees
 LARGEST = 64  # units a layer: what a page computes and draws within a frame
@@ -65,14 +66,15 @@ class ActivationExplorer(Explorer):
     (0.5, 0.25)
     """
 
+    charts = True
     activation = Checked("sigmoid", one_of(*FUNCTIONS))
-    negative_slope = Checked(0.1, number(0, 1))
-    x = Checked(2.0, number(-5, 5))
+    negative_slope = Checked(0.1, number(at_least=0, at_most=1))
+    x = Checked(2.0, number(at_least=-5, at_most=5))
     initialization = Checked("xavier", one_of("normal", "xavier", "he"))
-    sigma = Checked(0.1, number(0.001, 2))
-    depth = Checked(20, whole(1, 50))
-    width = Checked(64, whole(4, LARGEST))
-    seed = Checked(0, whole(0, 2**31 - 1))
+    sigma = Checked(0.1, number(at_least=0.001, at_most=2))
+    depth = Checked(20, integer(at_least=1, at_most=50))
+    width = Checked(64, integer(at_least=4, at_most=LARGEST))
+    seed = Checked(0, integer(at_least=0, at_most=2**31 - 1))
     first = Checked("function", one_of("function", "layers"))
     label = traitlets.Unicode("Activation explorer").tag(sync=True)
 

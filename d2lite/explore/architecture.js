@@ -2,8 +2,6 @@
 
 // ---- Arithmetic: no DOM, checked against d2lite.shapes --------------------------------------------
 
-const sum = (values) => values.reduce((a, b) => a + b, 0);
-
 /** All of a network's parameters and multiply-adds, and the share of each kind of layer. */
 export function totals({ layers, unused }) {
   const of = (key, kind) => sum(layers.filter((l) => !kind || l.kind === kind).map((l) => l[key]));
@@ -46,12 +44,10 @@ export function layout({ input, layers }, scale, width) {
 
 // ---- Words --------------------------------------------------------------------------------------
 
-const count = (n) => Math.round(n).toLocaleString("en");
-
 /** A number in three digits: 102,764,544 → 103 million. */
 export function rounded(n) {
   const [power, name] = n >= 1e9 ? [1e9, " billion"] : n >= 1e6 ? [1e6, " million"] : [1, ""];
-  return power === 1 ? count(n) : Number((n / power).toPrecision(3)) + name;
+  return power === 1 ? thousands(n) : Number((n / power).toPrecision(3)) + name;
 }
 
 function percent(share) {
@@ -65,8 +61,8 @@ export function reading(network, i) {
   const { text, name, shape, parameters, multiply_adds, field } = network.layers[i];
   const all = totals(network), side = network.input[1];
   const size = shape.join(" × "), numbers = shape.reduce((a, b) => a * b, 1);
-  const gives = shape.length > 1 ? `${size} = ${count(numbers)} numbers` : `${count(numbers)} numbers`;
-  const owns = parameters ? `${count(parameters)} parameters, ${percent(parameters / all.parameters)}` +
+  const gives = shape.length > 1 ? `${size} = ${thousands(numbers)} numbers` : `${thousands(numbers)} numbers`;
+  const owns = parameters ? `${thousands(parameters)} parameters, ${percent(parameters / all.parameters)}` +
     ` of the network's` : "no parameters";
   const works = multiply_adds ? `${rounded(multiply_adds)} multiply-adds, ` +
     percent(multiply_adds / all.multiply_adds) : "no multiply-adds";
@@ -88,7 +84,6 @@ export function summary(network) {
 
 const TONES = { input: "input", convolution: "output", pooling: "muted", dense: "kernel" };
 const ROWS = { parameters: MAPS + 22 + BARS, multiply_adds: MAPS + 2 * (22 + BARS) }; // the bars' feet
-const tone = (name) => `var(--d2-${name})`;
 
 /** Draw a network into `svg`, a path for each colour, for speed; return its places. */
 function draw(svg, network, scale, chosen, width) {
@@ -98,8 +93,6 @@ function draw(svg, network, scale, chosen, width) {
   const column = ({ x, width: w }, foot, tall) =>
     box(x, foot - tall, w - (w > 6 ? 1 : 0.15 * w), tall); // with a gap to the next
   const path = (d, name, opacity) => h("path", { d, fill: tone(name), "fill-opacity": opacity });
-  const text = (x, y, name, anchor, words) =>
-    h("text", { x, y, fill: tone(name), "text-anchor": anchor }, words);
 
   let ground = ""; // every other block of several layers stands on it
   for (let i = 0, odd = false; i < layers.length;) {
@@ -125,82 +118,68 @@ function draw(svg, network, scale, chosen, width) {
       path(places.filter((place) => place[key]).map((place) =>
         column(place, foot, Math.max(place[key], 0.5))).join(""), "kernel"),
       h("path", { d: `M0 ${foot}h${width}`, stroke: tone("line") }),
-      text(0, foot - BARS - 6, "muted", "start", key.replace("_", "-")),
-      text(Math.min(Math.max(x + w / 2, 130), width - 40), foot - BARS - 6, "ink", "middle",
-        rounded(most)));
+      write(key.replace("_", "-"), 0, foot - BARS - 6, "start"),
+      write(rounded(most), within(x + w / 2, 130, width - 40), foot - BARS - 6, "middle", "ink"));
   }
-  svg.setAttribute("viewBox", `0 0 ${width} ${bottom + 4}`);
-  svg.setAttribute("height", bottom + 4);
-  svg.replaceChildren(...marks);
+  paint(svg, width, bottom + 4, marks);
   return places;
 }
 
 // ---- Controls -----------------------------------------------------------------------------------
 
-function render({ model: shared, el }) {
-  const model = hold(shared), networks = model.get("networks"), names = Object.keys(networks);
-  const same = Object.fromEntries(names.map((name) => [name, name]));
-  const { later } = model;
+function render({ model, el }) {
+  const view = hold(model, ["network", "other", "layer", "other_layer", "same_scale"]);
+  const networks = view.get("networks"), names = Object.keys(networks);
 
   /** One network: its picture, a slider over its layers, and what the chosen one is. */
   function panel(trait, chosen, title) {
-    let places = [], hovered = null;
-    const network = () => networks[model.get(trait)];
-    function point({ clientX, type, buttons }) {
+    let places = [];
+    const network = () => networks[view.get(trait)];
+    const svg = h("svg", { role: "img", onclick: () => input.focus({ preventScroll: true }) });
+    const over = pointing(view, svg, ({ clientX }) => {
       const x = clientX - svg.getBoundingClientRect().left;
-      hovered = Math.max(places.findLastIndex((place) => place.x <= x) - 1, 0);
-      if (buttons || type === "pointerdown") set(model, chosen, hovered);
-      if (type === "pointerleave") hovered = null;
-      later();
-    }
-    const svg = h("svg", { role: "img", onpointermove: point, onpointerdown: point,
-      onpointerleave: point, onclick: () => input.focus({ preventScroll: true }) });
+      return Math.max(places.findLastIndex((place) => place.x <= x) - 1, 0);
+    }, (layer) => view.set(chosen, layer));
     const input = h("input", { type: "range", min: 0, "aria-label": `Layer of the ${title} network`,
-      oninput: () => set(model, chosen, Number(input.value)) });
+      oninput: () => view.set(chosen, Number(input.value)) });
     const head = h("p", { class: "d2-name" }), words = readout();
     const element = h("div", { class: "d2-network" }, head, svg, input, words);
     const draws = (scale, width) => {
-      const last = network().layers.length - 1, at = Math.min(hovered ?? model.get(chosen), last);
+      const last = network().layers.length - 1, at = Math.min(over() ?? view.get(chosen), last);
       Object.assign(input, { max: last, value: at, ariaValueText: network().layers[at].name });
-      head.replaceChildren(h("b", {}, model.get(trait)), ` ${summary(network())}`);
-      svg.setAttribute("aria-label", `${model.get(trait)}, layer by layer from left to right: ` +
+      head.replaceChildren(h("b", {}, view.get(trait)), ` ${summary(network())}`);
+      svg.setAttribute("aria-label", `${view.get(trait)}, layer by layer from left to right: ` +
         "above, the maps to scale; below, bars of each layer's parameters and multiply-adds.");
       places = draw(svg, network(), scale, at, width);
-      words.textContent = reading(network(), at);
+      say(words, reading(network(), at));
     };
     return { element, draws, network };
   }
 
-  const choose = (trait, chosen) => ({ write: (name) => {
+  const choose = (trait, chosen) => ({ write(name) {
     const last = name ? networks[name].layers.length - 1 : 0;
-    model.set(chosen, Math.min(model.get(chosen), last));
-    return name;
+    view.set({ [trait]: name, [chosen]: Math.min(view.get(chosen), last) });
   } });
   const first = panel("network", "layer", "first"), second = panel("other", "other_layer", "second");
-  const scale = h("input", { type: "checkbox",
-    onchange: () => set(model, "same_scale", scale.checked) });
-  const scaled = h("label", { class: "d2-check" }, scale, "same scale for both");
   const keys = Object.entries({ input: "picture", convolution: "convolution", pooling: "pooling",
     dense: "dense layer" }).map(([kind, text]) => h("span", { class: "d2-key",
       style: `--tone: ${tone(TONES[kind])}` }, text));
-  const root = figure(model, "d2-architecture",
+  const root = figure(view, "d2-architecture",
     h("div", { class: "d2-controls" },
-      menu(model, "network", { label: "Network", options: same, ...choose("network", "layer") }),
-      menu(model, "other", { label: "Beside it", options: { "": "none", ...same },
-        ...choose("other", "other_layer") }), scaled),
+      menu(view, "network", { label: "Network", options: names, ...choose("network", "layer") }),
+      menu(view, "other", { label: "Beside it", ...choose("other", "other_layer"),
+        options: { "": "none", ...Object.fromEntries(names.map((name) => [name, name])) } }),
+      tick(view, "same_scale", { label: "same scale for both", hidden: () => !view.get("other") })),
     h("p", { class: "d2-keys" }, ...keys), first.element, second.element);
 
   function show() {
-    const panels = model.get("other") ? [first, second] : [first];
-    second.element.hidden = scaled.hidden = panels.length === 1;
-    scale.checked = model.get("same_scale");
-    const shared = scales(panels.map(({ network }) => network()));
-    const width = Math.max(first.element.getBoundingClientRect().width, 240);
+    const panels = view.get("other") ? [first, second] : [first];
+    second.element.hidden = panels.length === 1;
+    const shared = scales(panels.map(({ network }) => network())), width = widthOf(first.element);
     for (const { draws, network } of panels)
-      draws(scale.checked ? shared : scales([network()]), width);
+      draws(view.get("same_scale") ? shared : scales([network()]), width);
   }
-  const traits = ["network", "other", "layer", "other_layer", "same_scale"];
-  return model.mount(el, root, traits, show);
+  return view.mount(el, root, show);
 }
 
 export default { render };

@@ -8,7 +8,8 @@ import torch
 import traitlets
 from torch import nn
 
-from d2lite.explore.explorer import Checked, Explorer, flag, one_of, whole
+from d2lite.checks import boolean, integer, one_of
+from d2lite.explore.explorer import Checked, Explorer
 from d2lite.nets.alexnet import alexnet
 from d2lite.nets.densenet import densenet121
 from d2lite.nets.googlenet import googlenet
@@ -105,9 +106,9 @@ class ArchitectureExplorer(Explorer):
     ).tag(sync=True)
     network = Checked("VGG-16", one_of(*NETWORKS))
     other = Checked("", one_of("", *NETWORKS))
-    layer = Checked(0, whole(0, 10**6))
-    other_layer = Checked(0, whole(0, 10**6))
-    same_scale = Checked(True, flag)
+    layer = Checked(0, integer(at_least=0, at_most=10**6))
+    other_layer = Checked(0, integer(at_least=0, at_most=10**6))
+    same_scale = Checked(True, boolean)
     label = traitlets.Unicode("Architecture explorer").tag(sync=True)
 
     @traitlets.default("networks")

@@ -40,10 +40,8 @@ export function resized(values, rows, columns) {
 // ---- Words --------------------------------------------------------------------------------------
 
 const at = ([i, j]) => `[${i}, ${j}]`;
-const counted = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 const size = (m) => `${m.length}×${m[0].length}`;
 const factor = (x) => x < 0 ? `(${short(x)})` : short(x);
-const same = ([i, j], [k, l]) => i === k && j === l;
 
 /** What one output sends back, over the kernel's shape: "−2, 0 / 4, 1". */
 const sent = (found, kernel, amount) => kernel.map((row, a) => row.map((_, b) =>
@@ -78,46 +76,41 @@ const MOST = 2; // cells of padding on each side
 
 // ---- The explorer -------------------------------------------------------------------------------
 
-function render({ model: shared, el }) {
-  const model = hold(shared), all = "all outputs", alone = "this output only";
-  const NAMES = ["input", "kernel", "gradient", "stride", "padding", "view", "row", "column"];
-  const initial = NAMES.map((name) => [name, model.get(name)]);
-  const settings = () => ["input", "kernel", "stride", "padding"].map((name) => model.get(name));
-  const grids = {};
+function render({ model, el }) {
+  const all = "all outputs", alone = "this output only";
+  const view = hold(model,
+    ["input", "kernel", "gradient", "stride", "padding", "view", "row", "column"]);
+  const initial = view.state(), grids = {};
+  const settings = () => ["input", "kernel", "stride", "padding"].map((name) => view.get(name));
   let shape, asked = null; // a cell of a lower grid, or null: the chosen output
 
   const shapeOf = (input, kernel, ...others) =>
     [outputSize(input.length, kernel.length, ...others),
       outputSize(input[0].length, kernel[0].length, ...others)];
-  const gradientOf = () => resized(model.get("gradient"), ...shape);
+  const gradientOf = () => resized(view.get("gradient"), ...shape);
   const chosen = () =>
-    ["row", "column"].map((name, axis) => Math.min(model.get(name), shape[axis] - 1));
+    ["row", "column"].map((name, axis) => Math.min(view.get(name), shape[axis] - 1));
 
   function choose(row, column) {
     asked = null;
-    model.set("row", row);
-    set(model, "column", column);
-    model.later();
+    view.set({ row, column });
+    view.later();
   }
-  const ask = (kind) => (i, j) => { asked = { kind, place: [i, j] }; model.later(); };
-  const fill = (value) => set(model, "gradient", matrix(...shape, value));
+  const ask = (kind) => (i, j) => { asked = { kind, place: [i, j] }; view.later(); };
+  const fill = (value) => view.set("gradient", matrix(...shape, value));
 
   const controls = h("div", { class: "d2-controls" },
-    slider(model, "stride", { label: "Stride", min: 1, max: 3 }),
-    slider(model, "padding", { label: "Padding", min: 0, max: MOST }),
-    menu(model, "view",
+    slider(view, "stride", { label: "Stride", min: 1, max: 3 }),
+    slider(view, "padding", { label: "Padding", max: MOST }),
+    menu(view, "view",
       { label: "Send back", options: { [all]: "all outputs, added up", [alone]: alone } }));
   const buttons = h("div", { class: "d2-controls" },
     button("All gradients 1", () => fill(() => 1)),
     button("Only the chosen one 1", () => {
       const place = chosen();
-      fill((i, j) => Number(same(place, [i, j])));
+      fill((i, j) => Number(equal(place, [i, j])));
     }),
-    button("Reset", () => {
-      asked = null;
-      for (const [name, value] of initial) model.set(name, value);
-      model.save_changes();
-    }));
+    button("Reset", () => { asked = null; view.set(initial); }));
   const panel = (kind, name, symbol) => {
     const frame = h("div"), shown = h("span");
     return { frame, shown, element: h("div", { class: `d2-of-${kind}` },
@@ -138,15 +131,15 @@ function render({ model: shared, el }) {
   });
   const words = readout();
   const room = h("div", { class: "d2-room" }, scene);
-  const root = figure(model, "d2-backward", controls, room, buttons, words);
+  const root = figure(view, "d2-backward", controls, room, buttons, words);
 
   /** Make the grids whose shapes are new. */
   function build() {
     const [input, kernel, , padding] = settings(), gradient = gradientOf();
     const editable = (name, label, border = 0) => (rows, columns) =>
       fields(label, rows, columns, border, (i, j, value) => {
-        const values = name === "gradient" ? gradientOf() : model.get(name);
-        set(model, name, values.map((row, y) => y === i ? row.with(j, value) : row));
+        const values = name === "gradient" ? gradientOf() : view.get(name);
+        view.set(name, values.map((row, y) => y === i ? row.with(j, value) : row));
       });
     const readable = (kind, label) => (...sizes) => numbers(label, ...sizes, ask(kind));
     for (const [name, values, make] of [
@@ -176,9 +169,9 @@ function render({ model: shared, el }) {
     const [input, kernel, stride, padding] = settings();
     shape = shapeOf(input, kernel, stride, padding);
     build();
-    const gradient = gradientOf(), place = chosen(), only = model.get("view") === alone;
+    const gradient = gradientOf(), place = chosen(), only = view.get("view") === alone;
     const back = backward(input, kernel, only
-      ? gradient.map((row, i) => row.map((g, j) => same(place, [i, j]) ? g : 0)) : gradient,
+      ? gradient.map((row, i) => row.map((g, j) => equal(place, [i, j]) ? g : 0)) : gradient,
     stride, padding);
     const shown = { gradient, input, toInput: back.input, kernel, toKernel: back.kernel };
     for (const [name, values] of Object.entries(shown)) {
@@ -188,17 +181,16 @@ function render({ model: shared, el }) {
     }
     const wanted = asked ?? { kind: "output", place };
     const found = products(input, kernel, stride, padding).filter((p) =>
-      same(p[wanted.kind], wanted.place) && (!asked || !only || same(p.output, place)));
+      equal(p[wanted.kind], wanted.place) && (!asked || !only || equal(p.output, place)));
     mark(grids.gradient, 0, found.map((p) => p.output));
     mark(grids.input, MOST, found.map((p) => p.input));
     mark(grids.toInput, 0, wanted.kind === "kernel" ? [] : found.map((p) => p.input));
     mark(grids.kernel, 0, found.map((p) => p.kernel));
     mark(grids.toKernel, 0, wanted.kind === "input" ? [] : found.map((p) => p.kernel));
-    const text = sentence(wanted, found, gradient, kernel, only);
-    if (words.textContent !== text) words.textContent = text;
+    say(words, sentence(wanted, found, gradient, kernel, only));
   }
 
-  return model.mount(el, root, NAMES, draw);
+  return view.mount(el, root, draw);
 }
 
 export default { render };

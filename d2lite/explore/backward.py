@@ -1,32 +1,16 @@
 """The backward explorer: an output's gradient, on its way to the inputs and the weights."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import torch
 import traitlets
 from torch import Tensor
 
+from d2lite.checks import integer, one_of
 from d2lite.conv import conv2d_input_grad, conv2d_weight_grad
-from d2lite.explore.convolution import CELL, Matrix, as_matrix, draw_frame, draw_numbers
-from d2lite.explore.explorer import Checked, Explorer, one_of, whole
+from d2lite.explore.convolution import CELL, draw_frame, draw_numbers, matrix
+from d2lite.explore.explorer import Checked, Explorer, Read
 from d2lite.plot import GRADIENT, INK, INPUT, KERNEL
 from d2lite.shapes import conv_output_size
-
-
-def _sides(minimum: int, maximum: int) -> Callable[[str, Any], Matrix]:
-    """Check that a value is a matrix with that many cells a side."""
-
-    def check(name: str, value: Any) -> Matrix:
-        matrix = as_matrix(name, value)
-        shape = np.shape(matrix)
-        if not minimum <= min(shape) <= max(shape) <= maximum:
-            sides = f"from {minimum} to {maximum} cells a side"
-            raise ValueError(f"{name}: shape {shape}, must be {sides}")
-        return matrix
-
-    return check
 
 
 class BackwardExplorer(Explorer):
@@ -56,14 +40,14 @@ class BackwardExplorer(Explorer):
             [3., 4.]])
     """
 
-    input = Checked([[(2 * i + j * (i + j)) % 4 for j in range(6)] for i in range(6)], _sides(3, 6))
-    kernel = Checked([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], _sides(1, 3))
-    gradient = Checked([[0, 0, 0, 0], [0, 1, 2, 0], [0, 0, 0, 0], [0, 0, 0, -1]], _sides(1, 10))
-    stride = Checked(1, whole(1, 3))
-    padding = Checked(0, whole(0, 2))
+    input = Read([[(2 * i + j * (i + j)) % 4 for j in range(6)] for i in range(6)], matrix(3, 6))
+    kernel = Read([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], matrix(1, 3))
+    gradient = Read([[0, 0, 0, 0], [0, 1, 2, 0], [0, 0, 0, 0], [0, 0, 0, -1]], matrix(1, 10))
+    stride = Checked(1, integer(at_least=1, at_most=3))
+    padding = Checked(0, integer(at_least=0, at_most=2))
     view = Checked("all outputs", one_of("all outputs", "this output only"))
-    row = Checked(1, whole(0, 9))
-    column = Checked(1, whole(0, 9))
+    row = Checked(1, integer(at_least=0, at_most=9))
+    column = Checked(1, integer(at_least=0, at_most=9))
     label = traitlets.Unicode("Backward explorer").tag(sync=True)
 
     @property

@@ -4,8 +4,6 @@
 // ---- Arithmetic: no DOM, checked against PyTorch ------------------------------------------------
 
 const MOST = 16; // channels on either side
-const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
-const equal = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 const isSeparable = (state) => state.layer === "depthwise separable";
 
 /** The table of a grouped convolution: blocks of ones on its diagonal. */
@@ -83,9 +81,6 @@ export function become(kind, state) {
 
 // ---- Words --------------------------------------------------------------------------------------
 
-const several = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
-const thousands = (n) => n.toLocaleString("en");
-
 /** "input 3", "inputs 3 and 4", "inputs 3 to 6", "all 8 inputs", "no input" */
 function inputsNamed(seen, inputs) {
   const first = seen[0], last = seen.at(-1);
@@ -100,10 +95,10 @@ function seeing(state, output) {
   const { in_channels, kernel_size: k } = state, seen = seenBy(state, output);
   const named = `Output ${output} sees ${inputsNamed(seen, in_channels)}`;
   if (isSeparable(state)) return `${named}, each through the one ${k} × ${k} kernel that the input ` +
-    `has. Its own are ${several(in_channels, "weight")}, one for each input, and a bias.`;
+    `has. Its own are ${counted(in_channels, "weight")}, one for each input, and a bias.`;
   if (!seen.length) return `${named}: it is its bias, everywhere.`;
-  return `${named}: ${several(seen.length, "kernel")} of ${k} × ${k}, ` +
-    `${several(seen.length * k * k, "weight")} and a bias.`;
+  return `${named}: ${counted(seen.length, "kernel")} of ${k} × ${k}, ` +
+    `${counted(seen.length * k * k, "weight")} and a bias.`;
 }
 
 /** Which numbers of groups are possible, and why; of a separable layer, its two steps. */
@@ -195,98 +190,74 @@ function kernels(state, toggle, choose) {
 
 // ---- Controls -----------------------------------------------------------------------------------
 
-const TRAITS = ["in_channels", "out_channels", "kernel_size", "groups", "table", "layer", "size",
-  "output", "label"];
-
-function render({ model: shared, el }) {
-  const model = hold(shared);
-  const current = () => Object.fromEntries(TRAITS.map((name) => [name, model.get(name)]));
-  const change = (traits) => { model.set(traits); model.save_changes(); };
+function render({ model, el }) {
+  const view = hold(model, ["in_channels", "out_channels", "kernel_size", "groups", "table", "layer",
+    "size", "output"]);
+  const divisors = () => commonDivisors(view.get("out_channels"), view.get("in_channels"));
 
   /** Channels, groups and table always agree: what the reader sets changes all that it must. */
-  const agree = (table, more = {}) => change({ table, groups: groupsOf(table),
+  const agree = (table, more = {}) => view.set({ table, groups: groupsOf(table),
     in_channels: table[0].length, out_channels: table.length,
-    output: Math.min(model.get("output"), table.length - 1), ...more });
-  const rescale = (name, value) => {
-    const { table, in_channels, out_channels, groups } = { ...current(), [name]: value };
+    output: Math.min(view.get("output"), table.length - 1), ...more });
+  const rescale = (name) => (value) => {
+    const { table, in_channels, out_channels, groups } = { ...view.state(), [name]: value };
     agree(resize(table, out_channels, in_channels, groups));
   };
-  const linked = { ...model, set: rescale };
-  const kind = h("select", { onchange: () => {
-    const state = become(kind.value, current());
-    agree(state.table, state);
-  } }, h("option", { value: "", disabled: true }, "your own table"),
-    ...Object.entries(KINDS).map(([value, text]) => h("option", { value }, text)));
-  const size = slider(model, "size", { label: "Output H = W", min: 1, max: 64 });
-  const shownGroups = h("b", { "aria-hidden": true });
-  const groups = h("input", { type: "range", min: 0, step: 1, oninput: () => {
-    const { in_channels, out_channels } = current();
-    const divisor = commonDivisors(out_channels, in_channels)[groups.value];
-    agree(blocks(out_channels, in_channels, divisor), { layer: "convolution" });
-  } });
-  const groupsField = h("label", { class: "d2-field" }, h("span", {}, "Groups ", shownGroups), groups);
-  const output = slider(model, "output", { label: "Look at output channel", min: 0, max: 7 });
-  const toggle = (o, i) => agree(matrix(model.get("out_channels"), model.get("in_channels"),
-    (row, column) => Number(model.get("table")[row][column] ^ (row === o && column === i))));
+  const output = slider(view, "output", { label: "Look at output channel",
+    max: () => view.get("out_channels") - 1 });
+  const toggle = (o, i) => agree(matrix(view.get("out_channels"), view.get("in_channels"),
+    (row, column) => Number(view.get("table")[row][column] ^ (row === o && column === i))));
+  const choose = (o) => view.set("output", o);
 
-  // A pointer chooses an output as long as it is over it; a press, for good.
-  let hovered = null, places = [], grid = null, shape = "";
-  const { later } = model;
-  const choose = (o) => { hovered = null; set(model, "output", o); later(); };
-  function hover(o, event) {
-    if (event.type === "pointerdown" && o !== null) choose(o);
-    else if (o !== hovered) { hovered = o; later(); }
-  }
-  function point(event) {
-    const { left, width } = svg.getBoundingClientRect(), x = (event.clientX - left) / width;
-    const far = (o) => Math.abs(places[o] - x);
-    hover(event.type === "pointerleave" ? null
-      : places.reduce((best, _, o) => far(o) < far(best) ? o : best, 0), event);
-  }
-  function pointAtRow(event) {
-    const row = grid.rows.indexOf(event.target.closest("tr"));
-    hover(event.type === "pointerleave" || row < 0 ? null : row, event);
-  }
+  let places = [], grid = null, shape = "";
   const svg = h("svg", { role: "img", "aria-label": "Above, the input channels; below, the output " +
-    "channels; a line for each kernel.", onpointermove: point, onpointerdown: point,
-    onpointerleave: point });
-  const place = h("div", { class: "d2-kernels", onpointerover: pointAtRow,
-    onpointerdown: pointAtRow, onpointerleave: pointAtRow });
+    "channels; a line for each kernel." });
+  const overNet = pointing(view, svg, (event) => {
+    const { left, width } = svg.getBoundingClientRect();
+    return closest(places, (event.clientX - left) / width);
+  }, choose);
+  const place = h("div", { class: "d2-kernels" });
+  const overRow = pointing(view, place, (event) => {
+    const row = grid.rows.indexOf(event.target.closest("tr"));
+    return row < 0 ? null : row;
+  }, choose);
   const words = readout(), small = h("p", { class: "d2-hint" }), body = h("tbody");
   const head = h("thead", {}, h("tr", {}, h("td"), ...["this layer", "full convolution", "share"]
     .map((text) => h("th", { scope: "col" }, text))));
-  const root = figure(model, "d2-channels",
-    h("div", { class: "d2-controls" }, h("label", { class: "d2-field" }, "Layer", kind),
-      slider(linked, "in_channels", { label: "Channels in", min: 1, max: MOST }),
-      slider(linked, "out_channels", { label: "Channels out", min: 1, max: MOST }),
-      groupsField, slider(model, "kernel_size", { label: "Kernel k", min: 1, max: 7 }), size),
+  const root = figure(view, "d2-channels",
+    h("div", { class: "d2-controls" },
+      menu(view, null, { label: "Layer", options: KINDS, own: "your own table",
+        read: () => kindOf(view.state()),
+        write: (kind) => { const state = become(kind, view.state()); agree(state.table, state); } }),
+      slider(view, "in_channels",
+        { label: "Channels in", min: 1, max: MOST, write: rescale("in_channels") }),
+      slider(view, "out_channels",
+        { label: "Channels out", min: 1, max: MOST, write: rescale("out_channels") }),
+      slider(view, null, { label: "Groups", max: () => divisors().length - 1,
+        hidden: () => isSeparable(view.state()), tell: () => view.get("groups") || "none",
+        read: () => Math.max(divisors().indexOf(view.get("groups")), 0),
+        write: (i) => agree(blocks(view.get("out_channels"), view.get("in_channels"), divisors()[i]),
+          { layer: "convolution" }) }),
+      slider(view, "kernel_size", { label: "Kernel k", min: 1, max: 7 }),
+      slider(view, "size", { label: "Output H = W", min: 1, max: 64 })),
     h("div", { class: "d2-both" }, h("div", { class: "d2-net" }, svg, output), place),
     words, small, h("table", { class: "d2-costs" }, head, body));
 
   function show() {
-    const state = current(), { in_channels, out_channels, layer } = state;
-    const divisors = commonDivisors(out_channels, in_channels);
-    const chosen = Math.min(hovered ?? state.output, out_channels - 1);
-    kind.value = kindOf(state);
-    groupsField.hidden = isSeparable(state);
-    groups.max = divisors.length - 1;
-    groups.disabled = divisors.length === 1 && state.groups === 1;
-    groups.value = Math.max(divisors.indexOf(state.groups), 0);
-    groups.setAttribute("aria-valuetext", state.groups || "none");
-    shownGroups.textContent = state.groups || "none";
-    output.lastChild.max = out_channels - 1;
+    const state = view.state(), { in_channels, out_channels, layer } = state;
     if (shape !== `${in_channels} ${out_channels} ${layer}`) { // another table of kernels
       shape = `${in_channels} ${out_channels} ${layer}`;
       grid = kernels(state, toggle, choose);
       place.replaceChildren(grid.element);
     }
+    const chosen = Math.min(overNet() ?? overRow() ?? state.output, out_channels - 1);
     grid.fill(state, chosen);
     places = draw(svg, state, chosen);
-    words.textContent = seeing(state, chosen);
+    say(words, seeing(state, chosen));
     small.textContent = hint(state);
     body.replaceChildren(...costs(state));
   }
-  return model.mount(el, root, TRAITS, show);
+  return view.mount(el, root, show);
 }
 
 export default { render };

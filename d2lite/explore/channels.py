@@ -6,24 +6,25 @@ from typing import Any
 
 import traitlets
 
-from d2lite.explore.explorer import Checked, Explorer, one_of, whole
+from d2lite.checks import integer, one_of
+from d2lite.explore.explorer import Checked, Explorer, Read
 
 MOST = 16  # channels on either side
 
 Table = list[list[int]]
 
 
-def _table(name: str, value: Any) -> Table:
-    """Check that a value is rows of 0 and 1, (C_out, C_in); a tensor will do."""
+def _table(value: Any) -> Table:
+    """Read rows of 0 and 1, (C_out, C_in); a tensor will do."""
     value = value.tolist() if hasattr(value, "tolist") else value
     if not isinstance(value, Iterable) or not all(isinstance(row, Iterable) for row in value):
-        raise TypeError(f"{name}={value!r}: must be rows of 0 and 1, one for each output channel")
+        raise TypeError("must be rows of 0 and 1, one for each output channel")
     table = [list(row) for row in value]
     widths = {len(row) for row in table}
     if len(widths) != 1 or not 1 <= len(table) <= MOST or not 1 <= min(widths) <= MOST:
-        raise ValueError(f"{name}={table!r}: must be 1 to {MOST} rows of 1 to {MOST} cells, equal")
+        raise ValueError(f"must be 1 to {MOST} rows of 1 to {MOST} cells, equal")
     if wrong := {cell for row in table for cell in row} - {0, 1}:
-        raise ValueError(f"{name}: holds {wrong}, must hold 0 and 1 only")
+        raise ValueError(f"holds {wrong}, must hold 0 and 1 only")
     return [[int(cell) for cell in row] for row in table]
 
 
@@ -85,20 +86,20 @@ class ChannelsExplorer(Explorer):
     160
     """
 
-    in_channels = Checked(8, whole(1, MOST))
-    out_channels = Checked(8, whole(1, MOST))
-    kernel_size = Checked(3, whole(1, 11))
-    groups = Checked(1, whole(0, MOST))
-    table = Checked(blocks(8, 8, 1), _table)
+    in_channels = Checked(8, integer(at_least=1, at_most=MOST))
+    out_channels = Checked(8, integer(at_least=1, at_most=MOST))
+    kernel_size = Checked(3, integer(at_least=1, at_most=11))
+    groups = Checked(1, integer(at_least=0, at_most=MOST))
+    table = Read(blocks(8, 8, 1), _table)
     layer = Checked("convolution", one_of("convolution", "depthwise separable"))
-    size = Checked(14, whole(1, 512))
-    output = Checked(0, whole(0, MOST - 1))
+    size = Checked(14, integer(at_least=1, at_most=512))
+    output = Checked(0, integer(at_least=0, at_most=MOST - 1))
     label = traitlets.Unicode("Channels explorer").tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
         for name in {"in_channels", "out_channels", "groups", "table", "output"} & traits.keys():
-            given = _table(name, traits[name]) if name == "table" else traits[name]
+            given = _table(traits[name]) if name == "table" else traits[name]
             if given != getattr(self, name):
                 raise ValueError(f"{name}={given}: does not agree with the other arguments")
 

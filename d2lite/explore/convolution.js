@@ -62,7 +62,6 @@ const INPUTS = {
   "0, 1, 2, …": (n, m) => matrix(n, m, (i, j) => i * m + j),
 };
 
-const equal = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 const presetOf = (kernel) =>
   Object.keys(KERNELS).find((name) => equal(KERNELS[name](kernel.length), kernel)) ?? "";
 
@@ -75,7 +74,8 @@ function resize(kernel, k) {
 
 // ---- What is shown of one output cell -----------------------------------------------------------
 
-const size = (m) => `${m.length}×${m[0]?.length ?? 0}`;
+const sides = (m) => [m.length, m[0]?.length ?? 0];
+const size = (m) => sides(m).join("×");
 const signed = (x) => x < 0 ? `(${short(x)})` : short(x);
 const rounded = (x) => Number(x.toPrecision(5));
 const isExact = (x) => Math.abs(rounded(x) - x) < 1e-9;
@@ -151,13 +151,12 @@ function draggable(frame, handle, { start, drag, click }) {
 // ---- The explorer -------------------------------------------------------------------------------
 
 const SETTINGS = ["input", "kernel", "stride", "padding", "dilation", "operation"];
-const isLarge = (input) => Math.max(input.length, input[0].length) > 8; // an image, no numbers
-const identity = (names) => Object.fromEntries(names.map((name) => [name, name]));
+const isLarge = (input) => Math.max(...sides(input)) > 8; // an image, no numbers
 
-function render({ model: shared, el }) {
-  const model = hold(shared);
-  const settings = () => SETTINGS.map((name) => model.get(name));
-  const initial = [...SETTINGS, "row", "column"].map((name) => [name, model.get(name)]);
+function render({ model, el }) {
+  const view = hold(model, [...SETTINGS, "row", "column"]);
+  const settings = () => SETTINGS.map((name) => view.get(name));
+  const initial = view.state();
   let output = [];
 
   // ---- The chosen output cell: by hand, by step, by the clock ----
@@ -165,9 +164,8 @@ function render({ model: shared, el }) {
   function choose(row, column) {
     const inside = (at, size) => Math.max(0, Math.min(size - 1, at));
     const place = [inside(row, output.length), inside(column, output[0]?.length ?? 0)];
-    if (equal(place, [model.get("row"), model.get("column")])) return;
-    model.set("row", place[0]);
-    set(model, "column", place[1]);
+    if (equal(place, [view.get("row"), view.get("column")])) return;
+    view.set({ row: place[0], column: place[1] });
   }
 
   const pick = (row, column) => { pause(); choose(row, column); };
@@ -175,7 +173,7 @@ function render({ model: shared, el }) {
   /** On to the next output cell in reading order, and from the last to the first. */
   function step() {
     const columns = output[0].length;
-    const next = (model.get("row") * columns + model.get("column") + 1) % output.flat().length;
+    const next = (view.get("row") * columns + view.get("column") + 1) % output.flat().length;
     choose(Math.floor(next / columns), next % columns);
     return next;
   }
@@ -184,7 +182,7 @@ function render({ model: shared, el }) {
   /** Step through the output, which appears cell by cell, in 20 s at most. */
   function play() {
     const count = output.flat().length;
-    let at = model.get("row") * output[0].length + model.get("column");
+    let at = view.get("row") * output[0].length + view.get("column");
     if (at === count - 1) choose(0, at = 0);
     grids.output.reveal(at + 1);
     timer = setInterval(() => {
@@ -192,7 +190,7 @@ function render({ model: shared, el }) {
       grids.output.reveal(at + 1);
       if (at >= output.flat().length - 1) pause();
     }, Math.max(40, Math.min(700, 20000 / count)));
-    model.later();
+    view.later();
   }
 
   function pause() {
@@ -200,45 +198,42 @@ function render({ model: shared, el }) {
     clearInterval(timer);
     timer = null;
     grids.output.reveal(Infinity);
-    model.later();
+    view.later();
   }
 
   function reset() {
     pause();
-    for (const [name, value] of initial) model.set(name, value);
-    model.save_changes();
+    view.set(initial);
   }
 
   // ---- What stays: controls, panels ----
 
-  const given = model.get("input");
-  const shape = isLarge(given) ? [6, 6] : [given.length, given[0].length];
+  const given = view.get("input");
+  const shape = isLarge(given) ? [6, 6] : sides(given);
   const inputs = { "as given": given };
   for (const name of Object.keys(INPUTS)) inputs[name] = INPUTS[name](...shape);
 
   const menus = h("div", { class: "d2-controls" },
-    menu(model, "input", {
-      label: "Input", options: { ...identity(Object.keys(inputs)), "": "your own" },
-      read: (input) => Object.keys(inputs).find((name) => equal(inputs[name], input)) ?? "",
-      write: (name) => inputs[name] ?? model.get("input"),
+    menu(view, "input", {
+      label: "Input", options: Object.keys(inputs), own: "your own",
+      read: () => Object.keys(inputs).find((name) => equal(inputs[name], view.get("input"))) ?? "",
+      write: (name) => view.set("input", inputs[name]),
     }),
-    menu(model, "kernel", {
-      label: "Kernel", options: { ...identity(Object.keys(KERNELS)), "": "your own" },
-      read: presetOf,
-      write: (name) =>
-        KERNELS[name]?.(Math.max(3, model.get("kernel").length)) ?? model.get("kernel"),
+    menu(view, "kernel", {
+      label: "Kernel", options: Object.keys(KERNELS), own: "your own",
+      read: () => presetOf(view.get("kernel")),
+      write: (name) => view.set("kernel", KERNELS[name](Math.max(3, view.get("kernel").length))),
     }),
-    menu(model, "operation",
-      { label: "Operation", options: identity(["cross-correlation", "convolution"]) }));
+    menu(view, "operation",
+      { label: "Operation", options: ["cross-correlation", "convolution"] }));
   const sliders = h("div", { class: "d2-controls" },
-    slider(model, "kernel", {
-      label: "Kernel size", min: 1, max: 5,
-      read: (kernel) => Math.max(kernel.length, kernel[0].length),
-      write: (k) => resize(model.get("kernel"), k),
+    slider(view, "kernel", {
+      label: "Kernel size", min: 1, max: 5, read: () => Math.max(...sides(view.get("kernel"))),
+      write: (k) => view.set("kernel", resize(view.get("kernel"), k)),
     }),
-    slider(model, "stride", { label: "Stride", min: 1, max: 3 }),
-    slider(model, "padding", { label: "Padding", min: 0, max: 3 }),
-    slider(model, "dilation", { label: "Dilation", min: 1, max: 3 }));
+    slider(view, "stride", { label: "Stride", min: 1, max: 3 }),
+    slider(view, "padding", { label: "Padding", max: 3 }),
+    slider(view, "dilation", { label: "Dilation", min: 1, max: 3 }));
 
   const handle = h("div", {
     class: "d2-window", role: "slider", tabindex: 0, "aria-label": "Kernel window",
@@ -247,7 +242,7 @@ function render({ model: shared, el }) {
       if (!ARROWS[event.key]) return;
       event.preventDefault();
       const [down, right] = ARROWS[event.key];
-      pick(model.get("row") + down, model.get("column") + right);
+      pick(view.get("row") + down, view.get("column") + right);
     },
   });
   const ring = h("div", { class: "d2-ring" });
@@ -273,30 +268,31 @@ function render({ model: shared, el }) {
   const holder = h("div"), formulas = h("div"), words = readout();
   const explanation = h("div", { class: "d2-result" }, holder,
     h("div", {}, h("p", { class: "d2-sum" }, place, " ", sum), terms, formulas, words));
-  const root = figure(model, "d2-convolution", menus, sliders, scene, buttons, explanation);
+  const root = figure(view, "d2-convolution", menus, sliders, scene, buttons, explanation);
 
   // ---- Drawing: build when a shape changes, fill when a number does, point when a place does ----
 
-  let grids, cards, taps, grey, cell, built, stale = true, speech = null;
+  let grids, cards, taps, grey, cell, built, drawn = [], fitted, speech = null;
 
   function draw() {
-    if (stale) {
-      stale = false;
+    if (settings().some((value, i) => value !== drawn[i])) {
+      drawn = settings();
       output = correlate(...settings());
-      choose(model.get("row"), model.get("column"));
+      choose(view.get("row"), view.get("column"));
       const [input, kernel, ...others] = settings();
       const shapes = [size(input), size(kernel), ...others].join();
       if (shapes !== built) { built = shapes; build(); }
       fill();
     }
+    if (scene.clientWidth !== fitted) fit();
     point();
   }
 
   function build() {
     const [input, kernel, stride, padding, dilation] = settings();
-    const [n, m, k, l] = [input.length, input[0].length, kernel.length, kernel[0].length];
+    const [[n, m], [k, l]] = [input, kernel].map(sides);
     const edit = (name) => (i, j, value) =>
-      set(model, name, model.get(name).map((row, y) => y === i ? row.with(j, value) : row));
+      view.set(name, view.get(name).map((row, y) => y === i ? row.with(j, value) : row));
     grids = {
       input: isLarge(input) ? pixels(`Input, ${size(input)} pixels`, n, m, padding)
         : fields("Input", n, m, padding, edit("input")),
@@ -330,7 +326,7 @@ function render({ model: shared, el }) {
     const [input, kernel, , padding] = settings();
     const [wide, narrow] = [input[0].length + 2 * padding, output[0]?.length ?? 3];
     const [least, most] = isLarge(input) ? [7, Math.min(14, 448 / Math.max(wide, narrow))] : [32, 44];
-    const room = scene.clientWidth, kernelAndSigns = kernel[0].length * 42 + 2 * 34;
+    const room = fitted = scene.clientWidth, kernelAndSigns = kernel[0].length * 42 + 2 * 34;
     const beside = (room - kernelAndSigns) / (wide + narrow);
     const stacked = beside < Math.min(least, most), inPair = (room - 12) / (wide + narrow);
     const paired = stacked && isLarge(input) && inPair >= 5;
@@ -366,10 +362,10 @@ function render({ model: shared, el }) {
   }
 
   function point() {
-    const [row, column, stride] = ["row", "column", "stride"].map((name) => model.get(name));
+    const [row, column, stride] = ["row", "column", "stride"].map((name) => view.get(name));
     playButton.textContent = timer ? "Pause" : "Play";
     clearTimeout(speech);
-    speech = setTimeout(() => { if (!timer) words.textContent = sentence(); }, 300);
+    speech = setTimeout(() => { if (!timer) say(words, sentence()); }, 300);
     if (!output.length) return;
     const found = explain(...settings(), row, column);
     cards.fill(found, grey);
@@ -392,7 +388,7 @@ function render({ model: shared, el }) {
       return `The kernel spans ${tall}×${wide} cells, the padded input only ${height}×${width}: `
         + "it does not fit, and there is no output. PyTorch raises an error.";
     }
-    const [row, column] = [model.get("row"), model.get("column")];
+    const [row, column] = [view.get("row"), view.get("column")];
     const { seen, sum } = explain(...settings(), row, column);
     const [count, zeros] = [seen.flat().length, seen.flat().filter((x) => x === null).length];
     return `Row ${row}, column ${column} of the output is `
@@ -405,18 +401,18 @@ function render({ model: shared, el }) {
   let grab;
   const half = () => [handle.offsetHeight / 2, handle.offsetWidth / 2];
   const drag = (at) => {
-    const jump = model.get("stride") * cell.input;
+    const jump = view.get("stride") * cell.input;
     pick(...at.map((x, axis) => Math.round((x - grab[axis]) / jump)));
   };
   draggable(panels.input.frame, handle, {
     start: ([y, x], onWindow) => {
-      const jump = model.get("stride") * cell.input;
-      grab = onWindow ? [y - model.get("row") * jump, x - model.get("column") * jump] : half();
+      const jump = view.get("stride") * cell.input;
+      grab = onWindow ? [y - view.get("row") * jump, x - view.get("column") * jump] : half();
       handle.focus({ preventScroll: true });
     },
     drag,
     click: (at) => {
-      const [i, j] = at.map((x) => Math.floor(x / cell.input) - model.get("padding"));
+      const [i, j] = at.map((x) => Math.floor(x / cell.input) - view.get("padding"));
       const target = grids.input.cells[i]?.[j];
       if (target?.localName === "input") return target.focus();
       grab = half();
@@ -431,18 +427,7 @@ function render({ model: shared, el }) {
       pick(...[clientY - top, clientX - left].map((x) => Math.floor(x / cell.output)));
     });
 
-  for (const name of SETTINGS)
-    model.on(`change:${name}`, () => { stale = true; });
-  const watch = new ResizeObserver(() => { fit(); model.later(); });
-  const release = model.mount(el, root, [...SETTINGS, "row", "column"], draw);
-  watch.observe(scene);
-
-  return () => {
-    release();
-    watch.disconnect();
-    pause();
-    clearTimeout(speech);
-  };
+  return view.mount(el, root, draw, () => { pause(); clearTimeout(speech); });
 }
 
 export default { render };

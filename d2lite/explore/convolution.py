@@ -1,6 +1,7 @@
 """The convolution explorer: a kernel that slides over an input, every product in sight."""
 
 from base64 import b64encode
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -11,8 +12,9 @@ import traitlets
 from matplotlib.colors import to_rgb
 from torch import Tensor
 
+from d2lite.checks import integer, one_of
 from d2lite.conv import conv2d, rot180
-from d2lite.explore.explorer import Checked, Explorer, one_of, whole
+from d2lite.explore.explorer import Checked, Explorer, Read
 from d2lite.plot import INK, INPUT, KERNEL, LINE, MUTED, OUTPUT
 
 Matrix = list[list[float]]
@@ -21,22 +23,31 @@ MAX_INPUT, MAX_KERNEL, MAX_NUMBERS = 64, 7, 8  # cells a side; larger inputs are
 CELL = 40  # pixels a side, of a cell with a number in the still picture
 
 
-def as_matrix(name: str, value: Any) -> Matrix:
-    """Check that a tensor, an array or a list of lists is a small matrix; return it as lists."""
-    limit = MAX_KERNEL if name == "kernel" else MAX_INPUT
-    if isinstance(value, Tensor):
-        value = value.detach().cpu()
-    try:
-        matrix = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}={value!r}: must be rows of numbers, all of one length") from None
-    if matrix.ndim != 2:
-        raise ValueError(f"{name}: shape {matrix.shape}, must be 2-D, (H, W)")
-    if not 1 <= min(matrix.shape) <= max(matrix.shape) <= limit:
-        raise ValueError(f"{name}: shape {matrix.shape}, must be from 1 to {limit} cells a side")
-    if not np.isfinite(matrix).all():
-        raise ValueError(f"{name}: must be finite, not NaN or infinite")
-    return matrix.tolist()
+def matrix(at_least: int, at_most: int) -> Callable[[Any], Matrix]:
+    """Make the rule of a matrix with that many cells a side, and read one as lists.
+
+    >>> matrix(1, 7)(torch.eye(2))
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+
+    def read(value: Any) -> Matrix:
+        if isinstance(value, Tensor):
+            value = value.detach().cpu()
+        try:
+            found = np.asarray(value, dtype=float)
+        except (TypeError, ValueError):
+            raise ValueError("must be rows of numbers, all of one length") from None
+        if found.ndim != 2:
+            raise ValueError(f"shape {found.shape}, must be 2-D, (H, W)")
+        if not at_least <= min(found.shape) <= max(found.shape) <= at_most:
+            raise ValueError(
+                f"shape {found.shape}, must be from {at_least} to {at_most} cells a side"
+            )
+        if not np.isfinite(found).all():
+            raise ValueError("must be finite, not NaN or infinite")
+        return found.tolist()
+
+    return read
 
 
 class ConvolutionExplorer(Explorer):
@@ -68,14 +79,14 @@ class ConvolutionExplorer(Explorer):
             [2., 5.]])
     """
 
-    input = Checked([[0, 0, 1, 1, 0, 0] for _ in range(6)], as_matrix)
-    kernel = Checked([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], as_matrix)
-    stride = Checked(1, whole(1, 8))
-    padding = Checked(0, whole(0, 8))
-    dilation = Checked(1, whole(1, 8))
+    input = Read([[0, 0, 1, 1, 0, 0] for _ in range(6)], matrix(1, MAX_INPUT))
+    kernel = Read([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], matrix(1, MAX_KERNEL))
+    stride = Checked(1, integer(at_least=1, at_most=8))
+    padding = Checked(0, integer(at_least=0, at_most=8))
+    dilation = Checked(1, integer(at_least=1, at_most=8))
     operation = Checked("cross-correlation", one_of("cross-correlation", "convolution"))
-    row = Checked(0, whole(0, 10**4))
-    column = Checked(0, whole(0, 10**4))
+    row = Checked(0, integer(at_least=0, at_most=10**4))
+    column = Checked(0, integer(at_least=0, at_most=10**4))
     label = traitlets.Unicode("Convolution explorer").tag(sync=True)
 
     @property

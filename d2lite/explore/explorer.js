@@ -15,76 +15,121 @@ function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Set a trait as the reader does: in the page and, where there is a kernel, in Python. */
-function set(model, name, value) {
-  model.set(name, value);
-  model.save_changes();
-}
+/** One of the book's colours, for an attribute or a style. */
+const tone = (name) => `var(--d2-${name})`;
+
+const sum = (values) => values.reduce((a, b) => a + b, 0);
+const within = (x, low, high) => Math.max(low, Math.min(high, x));
+const equal = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+
+/** "1 layer", "2 layers" */
+const counted = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
+
+/** 138,357,544 */
+const thousands = (n) => Math.round(n).toLocaleString("en");
+
+// ---- The view: the model, controls and frames ---------------------------------------------------
 
 /**
- * The model as one view sees it, and the view's frames. `mount` puts the view's `root` into `el` and
- * draws it with `show`: at once, and again whenever one of the traits `names` changes, `root` changes
- * its size or the view asks for it with `later()`, at most once a frame. `now()` does not wait for the
- * frame. `release()`, which `mount` returns as render's clean-up, takes away all of this and every
- * handler that the view has added, here or through `slider` and `menu`.
+ * One view of the model's traits `names`, and its frames. `set(name, value)` and `set({ name: value })`
+ * are what the reader does, in the page and, where there is a kernel, in Python: there is no other
+ * way. `mount` puts the view's `root` into `el` and draws it, its `controls` first, then by `draw`: as
+ * soon as it is in the page, where sizes and colours are known, and again whenever a trait changes,
+ * `root` changes its size or the view asks for it with `later()`, at most once a frame. `now()` does
+ * not wait for the frame. What `mount` returns, render's clean-up, takes all of this away and calls
+ * `leave`.
  */
-function hold(model) {
-  const held = [];
-  let frame = 0, draw;
-  const now = () => { cancelAnimationFrame(frame); frame = 0; draw(); };
+function hold(model, names) {
+  const controls = [], hovers = new Map(), watched = [...names, "label"].map((name) => `change:${name}`);
+  let root, draw, frame = 0;
+  const now = () => {
+    cancelAnimationFrame(frame);
+    frame = 0;
+    if (!root.isConnected) return; // resized will tell
+    for (const show of controls) show();
+    draw();
+  };
   const later = () => { frame ||= requestAnimationFrame(now); };
   const resized = new ResizeObserver(later);
-  const on = (event, handler) => { model.on(event, handler); held.push([event, handler]); };
-  const release = () => {
-    for (const [event, handler] of held.splice(0)) model.off(event, handler);
-    resized.disconnect();
-    cancelAnimationFrame(frame);
-  };
   return {
+    controls, hovers, now, later,
     get: (name) => model.get(name),
-    set: (name, value) => model.set(name, value),
-    save_changes: () => model.save_changes(),
-    on, now, later, release,
-    mount(el, root, names, show) {
-      draw = show;
-      for (const name of names) on(`change:${name}`, later);
+    state: () => Object.fromEntries(names.map((name) => [name, model.get(name)])),
+    set(name, value) {
+      const traits = typeof name === "object" ? name : { [name]: value };
+      hovers.clear(); // what a mouse rests on counts no more
+      for (const each in traits) model.set(each, traits[each]);
+      model.save_changes();
+    },
+    mount(el, element, show, leave = () => {}) {
+      [root, draw] = [element, show];
+      for (const event of watched) model.on(event, later);
       el.append(root);
       now();
       resized.observe(root);
-      return release;
+      return () => {
+        for (const event of watched) model.off(event, later);
+        resized.disconnect();
+        cancelAnimationFrame(frame);
+        leave();
+      };
     },
   };
 }
 
-/**
- * A labelled slider, bound both ways to the trait `name`. Where the trait is no number, `read`
- * makes one of it, and `write` makes a trait's value of the slider's.
- */
-function slider(model, name, { label, min, max, step = 1, read = (x) => x, write = (x) => x }) {
-  const shown = h("b", { "aria-hidden": true }); // a slider says its value itself
-  const input = h("input", {
-    type: "range", min, max, step,
-    oninput: () => set(model, name, write(Number(input.value))),
-  });
-  const show = () => {
-    const value = read(model.get(name));
-    const reach = value > max ? 2 ** Math.ceil(Math.log2(value + 1)) : max; // for larger values
-    input.max = input.matches(":active") ? Math.max(input.max, reach) : reach; // steady in a drag
-    input.value = shown.textContent = value;
-  };
-  model.on(`change:${name}`, show);
-  show();
-  return h("label", { class: "d2-field" }, h("span", {}, `${label} `, shown), input);
+// Controls. Each is bound both ways to the trait `name`, or to what `read` gives and `write` takes;
+// `hidden` says when it is of no use.
+
+function control(view, element, hidden, show) {
+  view.controls.push(() => { if (!(element.hidden = hidden())) show(); });
+  return element;
 }
 
-/** A labelled menu, bound both ways to the trait `name`. `options`: { value: text }. */
-function menu(model, name, { label, options, read = (x) => x, write = (x) => x }) {
-  const input = h("select", { onchange: () => set(model, name, write(input.value)) },
-    ...Object.entries(options).map(([value, text]) => h("option", { value }, text)));
-  const show = () => { input.value = read(model.get(name)); };
-  model.on(`change:${name}`, show);
-  show();
-  return h("label", { class: "d2-field" }, label, input);
+const binding = (view, name, { read, write, hidden }) => [read ?? (() => view.get(name)),
+  write ?? ((value) => view.set(name, value)), hidden ?? (() => false)];
+
+/**
+ * A labelled slider. With `log` it goes by the logarithm, to two digits; `max` may be a function; a
+ * value beyond it stretches the slider. `tell` writes the value, `spoken` names the slider where its
+ * label does not do.
+ */
+function slider(view, name, { label, min = 0, max, step = 1, log = false, tell = String, spoken,
+  ...binds }) {
+  const [read, write, hidden] = binding(view, name, binds);
+  const place = log ? Math.log10 : (x) => x;
+  const value = () => log ? Number((10 ** input.value).toPrecision(2)) : Number(input.value);
+  const shown = h("b", { "aria-hidden": true }); // a slider says its value itself
+  const input = h("input", { type: "range", min: place(min), step, "aria-label": spoken,
+    oninput: () => write(value()) });
+  return control(view, h("label", { class: "d2-field" }, h("span", {}, `${label} `, shown), input),
+    hidden, () => {
+      const now = read(), most = typeof max === "function" ? max() : max;
+      const reach = place(now > most ? 2 ** Math.ceil(Math.log2(now + 1)) : most);
+      input.max = input.matches(":active") ? Math.max(input.max, reach) : reach; // steady in a drag
+      input.disabled = Number(input.max) === place(min);
+      if (value() !== now) input.value = place(now);
+      shown.textContent = input.ariaValueText = tell(now);
+    });
+}
+
+/** A labelled menu of `options`: { value: text } or a list of what is both; `own` is the text for
+ *  what is none of them. */
+function menu(view, name, { label, options, own, spoken, ...binds }) {
+  const [read, write, hidden] = binding(view, name, binds);
+  const pairs = Array.isArray(options) ? options.map((each) => [each, each]) : Object.entries(options);
+  const input = h("select", { "aria-label": spoken, onchange: () => write(input.value) },
+    own && h("option", { value: "", disabled: true }, own),
+    ...pairs.map(([value, text]) => h("option", { value }, text)));
+  return control(view, h("label", { class: "d2-field" }, label, input), hidden,
+    () => { input.value = read(); });
+}
+
+/** A box to tick, `label` (text or elements) beside it. */
+function tick(view, name, { label, ...binds }) {
+  const [read, write, hidden] = binding(view, name, binds);
+  const input = h("input", { type: "checkbox", onchange: () => write(input.checked) });
+  return control(view, h("label", { class: "d2-tick" }, input, ...[label].flat()), hidden,
+    () => { input.checked = read(); });
 }
 
 /** A push button. */
@@ -92,13 +137,34 @@ function button(label, onclick, attributes = {}) {
   return h("button", { type: "button", onclick, ...attributes }, label);
 }
 
+/**
+ * Let a pointer choose in a picture: `find(event)` gives what is there, or null. `choose` hears what is
+ * clicked, and what a mouse passes while it is pressed; a finger that moves scrolls the page. Returns
+ * a function that tells what a mouse is over.
+ */
+function pointing(view, picture, find, choose) {
+  const hear = (event) => {
+    const { type, buttons, pointerType } = event, clicked = type === "click";
+    if (!clicked && pointerType !== "mouse") return;
+    const found = type === "pointerleave" ? null : find(event);
+    if (found !== null && (clicked || buttons)) choose(found);
+    else view.hovers.set(picture, found);
+    view.later();
+  };
+  for (const type of ["pointermove", "pointerdown", "pointerleave", "click"])
+    picture.addEventListener(type, hear);
+  return () => view.hovers.get(picture) ?? null;
+}
+
+/** The place of the number that is nearest to x. */
+const closest = (numbers, x) => numbers.reduce((best, each, i) =>
+  Math.abs(each - x) < Math.abs(numbers[best] - x) ? i : best, 0);
+
 /** An explorer's outermost element, named by the trait `label`; Jupyter's shortcuts stay outside. */
-function figure(model, kind, ...children) {
+function figure(view, kind, ...children) {
   const attributes = { class: `d2 ${kind}`, role: "figure", "data-lm-suppress-shortcuts": "true" };
   const element = h("div", attributes, ...children);
-  const show = () => element.setAttribute("aria-label", model.get("label"));
-  model.on("change:label", show);
-  show();
+  view.controls.push(() => element.setAttribute("aria-label", view.get("label")));
   return element;
 }
 
@@ -106,6 +172,25 @@ function figure(model, kind, ...children) {
 function readout() {
   return h("p", { class: "d2-readout", role: "status", "aria-live": "polite" });
 }
+
+/** Write a line of text, where it is another one. */
+function say(line, text) {
+  if (line.textContent !== text) line.textContent = text;
+}
+
+/** Text in a picture. */
+const write = (text, x, y, anchor = "middle", name = "muted") =>
+  h("text", { x, y, fill: tone(name), "text-anchor": anchor }, text);
+
+/** Give a picture its size, in pixels, and what is drawn in it. */
+function paint(svg, width, height, marks) {
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.setAttribute("height", height);
+  svg.replaceChildren(...marks);
+}
+
+/** The width that there is for a picture, in pixels. */
+const widthOf = (svg) => Math.max(svg.getBoundingClientRect().width, 240);
 
 /** Does the reader ask for stillness? */
 function prefersStillness() {

@@ -1,11 +1,8 @@
 """What all explorers share: one Python class, one ES module, one style sheet, one still picture."""
 
-import math
 import reprlib
-from collections.abc import Callable
 from html import escape
 from inspect import getfile
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -13,89 +10,41 @@ import anywidget
 import numpy as np
 import traitlets
 
+from d2lite.checks import Rule, check
+
 HERE = Path(__file__).parent
 
 
-class Checked(traitlets.TraitType[Any, Any]):
-    """A trait that takes what ``check(name, value)`` returns, or refuses by an error it raises."""
+class Checked(traitlets.TraitType):
+    """A synchronized trait that obeys a rule of ``d2lite.checks`` and keeps its default's type.
 
-    def __init__(self, default: object, check: Callable[[str, Any], Any]) -> None:
+    >>> from d2lite.checks import integer
+    >>> class Layer(traitlets.HasTraits):
+    ...     stride = Checked(1, integer(at_least=1, at_most=8))
+    >>> layer = Layer(stride=9)
+    Traceback (most recent call last):
+    ValueError: stride=9: must be ≥ 1 and ≤ 8
+    """
+
+    def __init__(self, default: object, rule: Rule) -> None:
         super().__init__(default)
-        self.check = check
+        self.rule = rule
         self.tag(sync=True)
 
     def validate(self, obj: Any, value: Any) -> Any:
         """Check a new value, as traitlets asks."""
-        return self.check(self.name or "", value)
+        check(self.name or "", value, self.rule)
+        return type(self.default_value)(value)
 
 
-def whole(minimum: int, maximum: int) -> Callable[[str, Any], int]:
-    """Check that a value is an integer between the two.
+class Read(Checked):
+    """A trait whose rule also makes what is kept of what is given: lists of a tensor, say."""
 
-    >>> whole(1, 8)("stride", 0)
-    Traceback (most recent call last):
-    ValueError: stride=0: must be between 1 and 8
-    """
-
-    def check(name: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, Integral):
-            raise TypeError(f"{name}={value!r}: must be an integer")
-        number = int(value)
-        if not minimum <= number <= maximum:
-            raise ValueError(f"{name}={number}: must be between {minimum} and {maximum}")
-        return number
-
-    return check
-
-
-def number(minimum: float = -math.inf, maximum: float = math.inf) -> Callable[[str, Any], float]:
-    """Check that a value is a finite number, not less than the one and not more than the other.
-
-    >>> number(0, 1)("gamma", 2)
-    Traceback (most recent call last):
-    ValueError: gamma=2: must be between 0 and 1
-    """
-
-    def check(name: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"{name}={value!r}: must be a number")
-        given = float(value)
-        if not (math.isfinite(given) and minimum <= given <= maximum):
-            limits = f"between {minimum:g} and {maximum:g}"
-            if maximum == math.inf:
-                limits = "finite" if minimum == -math.inf else f"≥ {minimum:g}"
-            raise ValueError(f"{name}={value}: must be {limits}")
-        return given
-
-    return check
-
-
-def flag(name: str, value: Any) -> bool:
-    """Check that a value is True or False.
-
-    >>> flag("ceil_mode", 1)
-    Traceback (most recent call last):
-    TypeError: ceil_mode=1: must be True or False
-    """
-    if not isinstance(value, bool):
-        raise TypeError(f"{name}={value!r}: must be True or False")
-    return value
-
-
-def one_of(*options: str) -> Callable[[str, Any], str]:
-    """Check that a value is one of these.
-
-    >>> one_of("convolution", "pooling")("operation", "pool")
-    Traceback (most recent call last):
-    ValueError: operation='pool': must be 'convolution' or 'pooling'
-    """
-
-    def check(name: str, value: Any) -> str:
-        if value not in options:
-            raise ValueError(f"{name}={value!r}: must be {' or '.join(map(repr, options))}")
-        return value
-
-    return check
+    def validate(self, obj: Any, value: Any) -> Any:
+        """Check a new value and read it."""
+        kept: list[Any] = []
+        check(self.name or "", value, lambda given: kept.append(self.rule(given)))
+        return kept[0]
 
 
 def normals(seed: int, start: int, count: int) -> np.ndarray:
@@ -120,25 +69,37 @@ def normals(seed: int, start: int, count: int) -> np.ndarray:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)
 
 
+def _joined(*files: Path) -> str:
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
 class Explorer(anywidget.AnyWidget):
     """An interactive figure: Python holds and checks the state, JavaScript draws and computes.
 
     A subclass in ``name.py`` finds its front end in ``name.js`` and ``name.css`` beside it. The
     script exports ``render`` by default, as anywidget asks (https://anywidget.dev). ``explorer.js``
-    and ``explorer.css`` are put before them: the script may use everything that is there. Every
-    trait tagged ``sync=True`` can be set from Python and observed: after the reader has moved a
-    control, the next cell reads the new value.
+    and ``explorer.css`` are put before them, and for ``charts = True`` ``chart.js``: the script may
+    use everything that is there. The style sheet reaches its own explorer only. Every trait tagged
+    ``sync=True`` can be set from Python and observed: after the reader has moved a control, the
+    next cell reads the new value.
 
     A subclass overrides :meth:`picture`.
     """
 
+    _esm: str
+    _css: str
+    _ipython_display_ = None  # ipywidgets 7 would show the widget by it, without the picture
+    charts = False
     label = traitlets.Unicode("Explorer", help="The figure's accessible name.").tag(sync=True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "_esm" not in vars(cls):  # anywidget subclasses a second time, with its own, at __init__
-            for trait, suffix in {"_esm": ".js", "_css": ".css"}.items():
-                files = HERE / f"explorer{suffix}", Path(getfile(cls)).with_suffix(suffix)
-                setattr(cls, trait, "\n".join(f.read_text(encoding="utf-8") for f in files))
+            own = Path(getfile(cls))
+            shared = [HERE / "explorer.js", *([HERE / "chart.js"] if cls.charts else [])]
+            cls._esm = _joined(*shared, own.with_suffix(".js"))
+            scope = f":where(.d2-{own.stem.replace('_', '-')})"
+            css = _joined(HERE / "explorer.css", own.with_suffix(".css"))
+            cls._css = css.replace(":where(.d2)", scope)
         super().__init_subclass__(**kwargs)
 
     def __init__(self, **traits: Any) -> None:

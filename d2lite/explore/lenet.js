@@ -176,10 +176,16 @@ function explanation(layer, found, classes, activation, pool) {
 const ACROSS = { image: 1, C1: 6, S2: 6, C3: 8, S4: 16, C5: 40, F6: 42, output: 10 };
 const GAP = { C1: 2, S2: 1, C3: 1, S4: 1 };
 
-/** A colour of the theme as [r, g, b]. */
-function colour(element, name) {
-  const hex = getComputedStyle(element).getPropertyValue(`--d2-${name}`).trim();
-  return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+/** Colours of the theme as [r, g, b], for canvases; known only when `element` is in the page. */
+function colours(element, ...names) {
+  const probe = h("i", { hidden: true });
+  element.append(probe);
+  const found = names.map((name) => {
+    probe.style.color = tone(name);
+    return getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3).map(Number);
+  });
+  probe.remove();
+  return found;
 }
 
 /** A canvas of `tiles` tiles of `rows` × `columns` pixels, `across` in a row. */
@@ -224,19 +230,20 @@ function tiled(tiles, rows, columns, across, gap = 0, attributes = {}) {
 
 // ---- Controls -----------------------------------------------------------------------------------
 
-function render({ model: shared, el }) {
-  const model = hold(shared), get = (name) => model.get(name);
+function render({ model, el }) {
+  const view = hold(model, ["image", "layer", "unit"]), { get, later } = view;
   const classes = get("classes"), weights = unpack(get("weights"));
   const gallery = new Uint8Array(get("gallery").buffer, get("gallery").byteOffset,
     get("gallery").byteLength);
   const garment = (i) => [...gallery.subarray(784 * i, 784 * (i + 1))];
-  let maps, drawn = null, cursor = null, last = null, erasing = false;
-  const { later } = model;
+  let maps, drawn = null, look = "", cursor = null, last = null, erasing = false;
 
-  // The board: drag to draw; with the keyboard, arrows move a cursor and Space inks its place.
+  // The board: drag to draw; with the keyboard, arrows move a cursor and Space inks its place. A
+  // finger draws when a tap has given the board the focus; before, it scrolls the page.
   const board = tiled(1, 28, 28, 1, 0, { tabindex: 0, role: "application",
     "aria-label": "Board of 28 × 28 pixels: draw with the pointer, or with arrow keys and Space",
     onpointerdown(event) {
+      if (event.pointerType === "touch" && !board.canvas.matches(":focus")) return;
       board.canvas.setPointerCapture(event.pointerId);
       last = place(event);
       ink(last, last);
@@ -267,17 +274,16 @@ function render({ model: shared, el }) {
     const box = board.canvas.getBoundingClientRect();
     return [(clientX - box.left) / box.width * 28, (clientY - box.top) / box.height * 28];
   }
-  const ink = (from, to) => set(model, "image",
+  const ink = (from, to) => view.set("image",
     stroke(get("image"), from, to, erasing, erasing ? 2.5 : 1.5)); // the eraser takes soft edges too
 
   const thumbs = Array.from({ length: gallery.length / 784 }, (_, i) => {
     const thumb = tiled(1, 28, 28, 1, 0, { "aria-hidden": "true", role: "presentation" });
-    const element = button("", () => set(model, "image", garment(i)),
+    const element = button("", () => view.set("image", garment(i)),
       { class: "d2-thumb", "aria-label": `garment ${i + 1}` });
     element.append(thumb.canvas);
     return { element, paint: (tones) => thumb.paint(garment(i), tones) };
   });
-  const eraser = h("input", { type: "checkbox", onchange: () => { erasing = eraser.checked; } });
   const bars = classes.map((name) => {
     const bar = h("i"), share = h("span", { class: "d2-share" });
     return { bar, share, element: h("div", { class: "d2-bar", "aria-hidden": "true" },
@@ -287,36 +293,34 @@ function render({ model: shared, el }) {
   // The layers: a picture of all their maps; a press chooses a unit.
   const layers = Object.keys(BEFORE).slice(0, -1).map((name) => {
     const [tiles, rows, columns] = SHAPES[name];
-    const view = tiled(tiles, rows, columns, ACROSS[name], GAP[name], {
+    const picture = tiled(tiles, rows, columns, ACROSS[name], GAP[name], {
       "aria-label": `${name}: ${tiles} ${rows > 1 ? `maps of ${rows} × ${columns}` : "units"}`,
       onclick(event) {
-        const [tile, row, column] = view.find(event) ?? [];
+        const [tile, row, column] = picture.find(event) ?? [];
         if (tile === undefined) return;
-        model.set("layer", name);
-        model.set("unit", (tile * rows + row) * columns + column);
-        model.save_changes();
+        view.set({ layer: name, unit: (tile * rows + row) * columns + column });
       },
     });
-    const marks = h("svg", { viewBox: `0 0 ${view.width} ${view.height}`, "aria-hidden": "true" });
+    const marks = h("svg", { viewBox: `0 0 ${picture.width} ${picture.height}`, "aria-hidden": "true" });
     const size = rows > 1 ? `${tiles} × ${rows} × ${columns}` : tiles;
-    return { name, view, marks, element: h("div", { class: "d2-layer" },
-      h("span", {}, h("b", {}, name), ` ${size}`), h("div", { class: "d2-maps" }, view.canvas, marks)) };
+    return { name, picture, marks, element: h("div", { class: "d2-layer" },
+      h("span", {}, h("b", {}, name), ` ${size}`), h("div", { class: "d2-maps" }, picture.canvas, marks)) };
   });
   const unit = h("input", { type: "range", min: 0, "aria-label": "Unit",
-    oninput: () => set(model, "unit", Number(unit.value)) });
-  const chooser = menu(model, "layer", { label: "Look into a unit of",
-    options: Object.fromEntries(Object.keys(BEFORE).map((name) => [name, name])),
-    write: (name) => { model.set("unit", Math.min(get("unit"), sizeOf(name) - 1)); return name; } });
+    oninput: () => view.set("unit", Number(unit.value)) });
+  const chooser = menu(view, "layer", { label: "Look into a unit of", options: Object.keys(BEFORE),
+    write: (layer) => view.set({ layer, unit: Math.min(get("unit"), sizeOf(layer) - 1) }) });
   const inside = h("div", { class: "d2-inside" }), why = readout(), says = readout();
   const note = "Press a unit to see what it adds up.";
 
   const boardMarks = h("svg", { viewBox: "0 0 28 28", "aria-hidden": "true" });
-  const root = figure(model, "d2-lenet",
+  const root = figure(view, "d2-lenet",
     h("div", { class: "d2-top" },
       h("div", { class: "d2-board" }, h("div", { class: "d2-maps" }, board.canvas, boardMarks),
-        h("div", { class: "d2-tools" }, button("Clear", () => set(model, "image", Array(784).fill(0))),
-          h("label", { class: "d2-check" }, eraser, "erase")),
-        h("p", { class: "d2-hint" }, "Draw here, or pick a garment.")),
+        h("div", { class: "d2-tools" }, button("Clear", () => view.set("image", Array(784).fill(0))),
+          tick(view, null, { label: "erase", read: () => erasing, write: (on) => { erasing = on; } })),
+        h("p", { class: "d2-hint" }, matchMedia("(pointer: coarse)").matches
+          ? "Tap here, then draw; or pick a garment." : "Draw here, or pick a garment.")),
       h("div", { class: "d2-bars" }, ...bars.map(({ element }) => element), says)),
     h("div", { class: "d2-thumbs" }, ...thumbs.map(({ element }) => element)),
     ...layers.map(({ element }) => element),
@@ -330,29 +334,29 @@ function render({ model: shared, el }) {
     const across = side > 1 ? Math.min(tiles, 8) : Math.min(tiles, 40);
     if (shape !== (shape = `${tiles} ${side} ${!own}`)) {
       rowsInside = ["it reads", ...(own ? ["its weights", "products"] : [])].map((name) => {
-        const view = tiled(tiles, side, side, across, side > 1 ? 1 : 0, { "aria-label": name });
-        view.canvas.style.width = `min(100%, ${view.width * (side > 1 ? 8 : 10)}px)`;
-        return { view, element: h("div", { class: "d2-layer" }, h("span", {}, name), view.canvas) };
+        const picture = tiled(tiles, side, side, across, side > 1 ? 1 : 0, { "aria-label": name });
+        picture.canvas.style.width = `min(100%, ${picture.width * (side > 1 ? 8 : 10)}px)`;
+        return { picture, element: h("div", { class: "d2-layer" }, h("span", {}, name), picture.canvas) };
       });
       inside.replaceChildren(...rowsInside.map(({ element }) => element));
     }
-    [sees, own, products].forEach((values, i) => rowsInside[i]?.view.paint(values, tones));
+    [sees, own, products].forEach((values, i) => rowsInside[i]?.picture.paint(values, tones));
   }
 
   /** Frames around the chosen unit and around the windows that it reads. */
   function showMarks(layer, { map, row, column, side, tiles, source }) {
     const frameOf = (x, y, w, name) => h("rect", { x: x - 0.25, y: y - 0.25, width: w + 0.5,
-      height: w + 0.5, fill: "none", stroke: `var(--d2-${name})`, "vector-effect": "non-scaling-stroke" });
+      height: w + 0.5, fill: "none", stroke: tone(name), "vector-effect": "non-scaling-stroke" });
     boardMarks.replaceChildren(...(cursor ? [frameOf(...cursor, 1, "gradient")] : []),
       ...(layer === "C1" ? [frameOf(source.column, source.row, side, "kernel")] : []));
-    for (const { name, view, marks } of layers) {
+    for (const { name, picture, marks } of layers) {
       const drawn = [];
       if (name === layer) {
-        const [y, x] = view.corner(map);
+        const [y, x] = picture.corner(map);
         drawn.push(frameOf(x + column, y + row, 1, "gradient"));
       }
       if (name === BEFORE[layer] && side > 1) for (let tile = 0; tile < tiles; tile++) {
-        const [y, x] = view.corner(source.first + tile);
+        const [y, x] = picture.corner(source.first + tile);
         drawn.push(frameOf(x + source.column, y + source.row, side, "kernel"));
       }
       marks.replaceChildren(...drawn);
@@ -361,34 +365,33 @@ function render({ model: shared, el }) {
 
   function show() {
     const layer = get("layer"), at = Math.min(get("unit"), sizeOf(layer) - 1);
-    const tones = { positive: colour(root, "output"), negative: colour(root, "kernel"),
-      paper: colour(root, "paper") };
-    const garments = { ...tones, positive: colour(root, "input") };
-    if (!drawn) for (const { paint } of thumbs) paint(garments);
-    if (drawn !== (drawn = get("image"))) {
+    const [input, output, kernel, paper] = colours(root, "input", "output", "kernel", "paper");
+    const tones = { positive: output, negative: kernel, paper }, garments = { ...tones, positive: input };
+    const fresh = look !== (look = JSON.stringify(tones)); // another theme
+    if (fresh) for (const { paint } of thumbs) paint(garments);
+    if (drawn !== (drawn = get("image")) || fresh) {
       const image = Float32Array.from(drawn, (pixel) => pixel / 255);
       maps = forward(image, weights, get("activation"), get("pool"));
       board.paint(image, garments, 1);
-      for (const { view, name } of layers) view.paint(maps[name], tones);
+      for (const { picture, name } of layers) picture.paint(maps[name], tones);
       const shares = softmax(maps.output), best = shares.indexOf(Math.max(...shares));
       bars.forEach(({ bar, share, element }, i) => {
         bar.style.width = `${100 * shares[i]}%`;
         share.textContent = percent(shares[i]);
         element.classList.toggle("best", i === best);
       });
-      says.textContent = verdict(shares, classes);
+      say(says, verdict(shares, classes));
     }
     Object.assign(unit, { max: sizeOf(layer) - 1, value: at });
     const found = behind(layer, at, maps, weights);
     showInside(found, tones);
     showMarks(layer, found);
-    why.textContent = explanation(layer, found, classes, get("activation"), get("pool"));
+    say(why, explanation(layer, found, classes, get("activation"), get("pool")));
   }
-  const theme = new MutationObserver(() => { drawn = null; model.now(); }); // all of it anew
+  const theme = new MutationObserver(later);
   for (const element of [document.documentElement, document.body])
     theme.observe(element, { attributes: true });
-  const release = model.mount(el, root, ["image", "layer", "unit"], show);
-  return () => { release(); theme.disconnect(); };
+  return view.mount(el, root, show, () => theme.disconnect());
 }
 
 export default { render };

@@ -10,7 +10,8 @@ import torch
 import traitlets
 from torch import Tensor, nn
 
-from d2lite.explore.explorer import Checked, Explorer, one_of, whole
+from d2lite.checks import check, integer, one_of
+from d2lite.explore.explorer import Checked, Explorer, Read
 from d2lite.nets.lenet import ACTIVATIONS, LeNet
 
 #: The shape of what each layer gives.
@@ -71,15 +72,17 @@ def _weighted(model: LeNet) -> list[Any]:
     return [model.C1, model.C3, model.C5, model.F6, model.output]
 
 
-def _pixels(name: str, value: Any) -> list[int]:
+def _pixels(value: Any) -> list[int]:
     """Read an image: 784 whole numbers from 0 to 255, or (28, 28) numbers from 0 to 1."""
     if isinstance(value, (list, tuple)) and len(value) == 784:
-        return [whole(0, STEPS)(name, pixel) for pixel in value]
+        for i, pixel in enumerate(value):
+            check(f"[{i}]", pixel, integer(at_least=0, at_most=STEPS))
+        return [int(pixel) for pixel in value]
     image = torch.as_tensor(value).detach().cpu().float()
     if image.numel() != 784 or image.shape[-2:] != (28, 28):
-        raise ValueError(f"{name}: shape {tuple(image.shape)}, must be (28, 28)")
+        raise ValueError(f"shape {tuple(image.shape)}, must be (28, 28)")
     if not (image.min() >= 0 and image.max() <= 1):
-        raise ValueError(f"{name}: values from {image.min():g} to {image.max():g}, must be 0 to 1")
+        raise ValueError(f"values from {image.min():g} to {image.max():g}, must be 0 to 1")
     return (image.flatten() * STEPS).round().int().tolist()
 
 
@@ -112,9 +115,9 @@ class LeNetExplorer(Explorer):
     pool = traitlets.Unicode("max", read_only=True).tag(sync=True)
     gallery = traitlets.Bytes(b"", read_only=True).tag(sync=True)
     classes = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
-    image = Checked([0] * 784, _pixels)
+    image = Read([0] * 784, _pixels)
     layer = Checked("C3", one_of(*SHAPES))
-    unit = Checked(0, whole(0, 10**6))
+    unit = Checked(0, integer(at_least=0, at_most=10**6))
     label = traitlets.Unicode("LeNet explorer").tag(sync=True)
 
     def __init__(
@@ -128,7 +131,9 @@ class LeNetExplorer(Explorer):
             raise ValueError(f"classes: {len(classes)} names, must be 10, as the model's scores")
         if gallery.ndim != 4 or not 1 <= len(gallery) <= 40:
             raise ValueError(f"gallery: shape {tuple(gallery.shape)}, must be (1 to 40, 1, 28, 28)")
-        images = [bytes(_pixels(f"gallery[{i}]", image)) for i, image in enumerate(gallery)]
+        for i, image in enumerate(gallery):
+            check(f"gallery[{i}]", image, _pixels)
+        images = [bytes(_pixels(image)) for image in gallery]
         self.set_trait("weights", pack(model))
         self.set_trait("pool", "max" if isinstance(model.S2, nn.MaxPool2d) else "average")
         names = {function: name for name, function in ACTIVATIONS.items()}

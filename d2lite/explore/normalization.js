@@ -83,7 +83,6 @@ export function agree(state, values) {
 
 // ---- Words --------------------------------------------------------------------------------------
 
-const several = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 const subscript = (k) => [...String(k)].map((digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]).join("");
 
 /** What the layer computes, and which set the chosen number belongs to. */
@@ -94,13 +93,13 @@ export function reading(state, [n, c, p] = state.selected) {
   const becomes = `it becomes ${short(normal[n][c][p])}, and with γ and β ${short(output[n][c][p])}.`;
   if (isRunning(state)) return "No mean is computed from these images: every channel has its " +
     `running mean and variance. ${number} takes ${short(means[k])} and ${short(variances[k])}; ${becomes}`;
-  const count = countOf(method, groups, N, C), images = several(N, "image");
+  const count = countOf(method, groups, N, C), images = counted(N, "image");
   const whose = {
-    batch: `of a channel in all ${images}`, layer: `of all ${several(C, "channel")} of an image`,
-    instance: "of a channel of an image", group: `of ${several(C / groups, "channel")} of an image`,
+    batch: `of a channel in all ${images}`, layer: `of all ${counted(C, "channel")} of an image`,
+    instance: "of a channel of an image", group: `of ${counted(C / groups, "channel")} of an image`,
   }[method];
-  return `${several(count, "mean")} and ${several(count, "variance")}, each of ` +
-    `${several(size, "number")}: those ${whose}. ${number} is in set ${k}, of mean ` +
+  return `${counted(count, "mean")} and ${counted(count, "variance")}, each of ` +
+    `${counted(size, "number")}: those ${whose}. ${number} is in set ${k}, of mean ` +
     `${short(means[k])} and variance ${short(variances[k])}; ${becomes}`;
 }
 
@@ -168,72 +167,63 @@ function frame({ element, cells }, [N, C, P]) {
 
 // ---- The explorer -------------------------------------------------------------------------------
 
-const TRAITS = ["values", "method", "groups", "weight", "bias", "running_mean", "running_var",
-  "momentum", "mode", "selected"];
 const VECTORS = { weight: "γ", bias: "β", running_mean: "running mean", running_var: "running var." };
 let figures = 0; // radio buttons of one figure share a name
 
-function render({ model: shared, el }) {
-  const model = hold(shared), name = `d2-normalization-${figures++}`;
-  const current = () => Object.fromEntries(TRAITS.map((trait) => [trait, model.get(trait)]));
-  const change = (traits) => { model.set(traits); model.save_changes(); };
-  const initial = current();
+function render({ model, el }) {
+  const view = hold(model, ["values", "method", "groups", "weight", "bias", "running_mean",
+    "running_var", "momentum", "mode", "selected"]);
+  const initial = view.state(), name = `d2-normalization-${figures++}`;
 
   const radios = (trait, label, options) => {
     const inputs = {}, notes = {};
     const element = h("fieldset", { class: "d2-radios" }, h("legend", {}, label),
       ...Object.entries(options).map(([value, text]) => h("label", {},
         inputs[value] = h("input", { type: "radio", name: `${name}-${trait}`, value,
-          onchange: () => set(model, trait, value) }), h("span", {}, text, notes[value] = h("small")))));
+          onchange: () => view.set(trait, value) }), h("span", {}, text, notes[value] = h("small")))));
     return { element, inputs, notes };
   };
   const methods = radios("method", "Layer: which numbers share a mean?", NAMES);
   const modes = radios("mode", "Mode", { train: "train", eval: "eval" });
-  const resized = { ...model, set: (_, values) => model.set(agree(current(), values)) };
-  const size = (axis, label, max) => slider(resized, "values", { label, min: 1, max,
-    read: (x) => shapeOf(x)[axis],
-    write: (n) => resize(model.get("values"), ...shapeOf(model.get("values")).with(axis, n)) });
-  const shownGroups = h("b", { "aria-hidden": true });
-  const groups = h("input", { type: "range", min: 0, oninput: () =>
-    set(model, "groups", divisors(shapeOf(model.get("values"))[1])[groups.value]) });
-  const groupsField = h("label", { class: "d2-field" }, h("span", {}, "Groups g ", shownGroups), groups);
-  const momentum = slider(model, "momentum", { label: "Momentum", min: 0, max: 1, step: 0.1 });
-  const stepButton = button("One training step", () => change(step(current())));
-  const restart = button("Reset running statistics", () => change({
-    running_mean: model.get("running_mean").map(() => 0),
-    running_var: model.get("running_var").map(() => 1) }));
+  const channels = () => shapeOf(view.get("values"))[1];
+  const size = (axis, label, max) => slider(view, null, { label, min: 1, max,
+    read: () => shapeOf(view.get("values"))[axis],
+    write(n) {
+      const values = view.get("values"), shape = shapeOf(values).with(axis, n);
+      view.set(agree(view.state(), resize(values, ...shape)));
+    } });
+  const groups = slider(view, null, { label: "Groups g", max: () => divisors(channels()).length - 1,
+    hidden: () => view.get("method") !== "group", tell: () => String(view.get("groups")),
+    read: () => divisors(channels()).indexOf(view.get("groups")),
+    write: (i) => view.set("groups", divisors(channels())[i]) });
+  const momentum = slider(view, "momentum", { label: "Momentum", max: 1, step: 0.1 });
+  const stepButton = button("One training step", () => view.set(step(view.state())));
+  const restart = button("Reset running statistics", () => view.set({
+    running_mean: Array(channels()).fill(0), running_var: Array(channels()).fill(1) }));
   const normal = () => Math.random() + Math.random() + Math.random() + Math.random() - 2;
   const draw = button("New numbers", () => {
-    const [N, C, P] = shapeOf(model.get("values"));
-    const values = matrix(N, C, (n, c) => Array.from({ length: P },
-      () => Math.round(3 + (c * 5) % 7 + (2 + c % 3) * normal() * 1.7)));
-    change({ values });
+    const [N, C, P] = shapeOf(view.get("values"));
+    view.set("values", matrix(N, C, (n, c) => Array.from({ length: P },
+      () => Math.round(3 + (c * 5) % 7 + (2 + c % 3) * normal() * 1.7))));
   });
-  const reset = button("Reset all", () => change(initial));
+  const reset = button("Reset all", () => view.set(initial));
 
-  // A pointer chooses a number as long as it is over it; the focus, for good.
-  let hovered = null, shape = "", grids = {};
-  const { later } = model;
-  const choose = (place) => { hovered = null; set(model, "selected", place); later(); };
-  function over(event) {
-    const cell = event.type === "pointerleave" ? null : event.target.closest("td");
-    const now = grids.places?.get(cell) ?? null;
-    if (String(now) === String(hovered)) return;
-    hovered = now;
-    later();
-  }
+  let shape = "", grids = {};
+  const choose = (place) => view.set("selected", place);
   const panels = { x: h("div"), y: h("div"), vectors: h("div") };
   const maths = h("div", { class: "d2-maths" });
-  const scene = h("div", { class: "d2-scene", onpointerover: over, onpointerleave: over },
+  const scene = h("div", { class: "d2-scene" },
     h("div", { class: "d2-room" }, h("p", {}, "input ", h("b", { class: "d2-x" }, "x"), ": type a number"), panels.x),
     h("div", { class: "d2-room" }, h("p", {}, "output ", h("b", { class: "d2-y" }, "y = γx̂ + β")), panels.y),
     h("div", { class: "d2-room d2-vectors" }, h("p", {}, "for each channel"), panels.vectors), maths);
+  const over = pointing(view, scene, // the focus chooses, a mouse only looks
+    ({ target }) => grids.places.get(target.closest("td")) ?? null, () => {});
   const words = readout();
   const small = h("p", { class: "d2-hint" });
   const controls = h("div", { class: "d2-controls" }, size(0, "Images N", MOST.images),
-    size(1, "Channels C", MOST.channels), size(2, "Places H·W", MOST.places), groupsField);
+    size(1, "Channels C", MOST.channels), size(2, "Places H·W", MOST.places), groups);
   const ofBatch = h("div", { class: "d2-controls d2-batch" }, modes.element, momentum, stepButton, restart);
-  const root = figure(model, "d2-normalization", methods.element, controls, scene, words, small,
+  const root = figure(view, "d2-normalization", methods.element, controls, scene, words, small,
     ofBatch, h("div", { class: "d2-controls" }, draw, reset));
 
   /** Make the tables anew, for another shape. */
@@ -241,14 +231,14 @@ function render({ model: shared, el }) {
     const place = (i, c) => [Math.floor(i / P), c, i % P];
     const x = fields("input x", N * P, C, 0, (i, c, value) => {
       const [n, , p] = place(i, c);
-      set(model, "values", model.get("values").map((image, m) => m !== n ? image
+      view.set("values", view.get("values").map((image, m) => m !== n ? image
         : image.map((channel, d) => d !== c ? channel : channel.with(p, value))));
     });
     const y = numbers("output y", N * P, C, (i, c) => choose(place(i, c)));
     const vector = fields("γ and β, and running statistics", vectors.length, C, 0, (i, c, value) => {
       const name = vectors[i];
       if (name === "running_var" && value < 0) vector.cells[i][c].ariaInvalid = true;
-      else set(model, name, model.get(name).with(c, value));
+      else view.set(name, view.get(name).with(c, value));
     });
     const places = new Map(); // of the cells of both tables
     for (const grid of [x, y]) grid.cells.forEach((row, i) => row.forEach((cell, c) =>
@@ -270,31 +260,26 @@ function render({ model: shared, el }) {
   }
 
   function show() {
-    const state = current(), { values, method } = state, [N, C, P] = shapeOf(values);
+    const state = view.state(), { values, method } = state, [N, C, P] = shapeOf(values);
     const isBatch = method === "batch", found = normalize(state);
     const vectors = Object.keys(VECTORS).slice(0, isBatch ? 4 : 2);
     if (shape !== `${[N, C, P]} ${isBatch}`) {
       shape = `${[N, C, P]} ${isBatch}`;
-      hovered = null;
       build([N, C, P], vectors);
     }
     methods.inputs[method].checked = modes.inputs[state.mode].checked = true;
     for (const each in NAMES)
-      methods.notes[each].textContent = several(countOf(each, state.groups, N, C), "mean");
-    groupsField.hidden = method !== "group";
-    groups.max = divisors(C).length - 1;
-    groups.value = divisors(C).indexOf(state.groups);
-    groups.setAttribute("aria-valuetext", state.groups);
-    shownGroups.textContent = state.groups;
+      methods.notes[each].textContent = counted(countOf(each, state.groups, N, C), "mean");
     ofBatch.hidden = !isBatch;
     stepButton.disabled = state.mode === "eval" || found.size < 2;
 
-    const place = hovered ?? state.selected, set = found.sets[place[0]][place[1]];
+    const [n, c, p] = state.selected, [i, j, k] = over() ?? []; // over a cell that there still is?
+    const place = values[i]?.[j]?.[k] === undefined ? state.selected : [i, j, k];
+    const set = found.sets[place[0]][place[1]];
     const plain = () => 0;
     grids.x.fill(rowsOf(values), plain);
     grids.y.fill(rowsOf(found.output), plain);
     grids.vector.fill(vectors.map((name) => state[name]), plain);
-    const [n, c, p] = state.selected;
     grids.y.select(n * P + p, c);
     const mark = (cell, k, chosen) => {
       cell.dataset.tone = k % 4;
@@ -308,12 +293,11 @@ function render({ model: shared, el }) {
       mark(cell, found.sets[i][j], false);
       cell.textContent = `μ${subscript(found.sets[i][j])}`;
     }));
-    const text = reading(state, place);
-    if (words.textContent !== text) words.textContent = text;
+    say(words, reading(state, place));
     maths.innerHTML = formulas(state, place);
     small.textContent = hint(state);
   }
-  return model.mount(el, root, TRAITS, show);
+  return view.mount(el, root, show);
 }
 
 export default { render };

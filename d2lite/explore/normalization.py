@@ -1,14 +1,14 @@
 """The normalization explorer: which numbers share a mean, and what that makes of them."""
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 import traitlets
 from torch import Tensor
 
-from d2lite.explore.explorer import Checked, Explorer, number, one_of, whole
+from d2lite.checks import Rule, check, integer, number, one_of
+from d2lite.explore.explorer import Checked, Explorer, Read
 from d2lite.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 
 MOST = {"images": 4, "channels": 6, "places": 4}  # N, C and H·W
@@ -17,41 +17,48 @@ Values = list[list[list[float]]]
 Norm = BatchNorm | LayerNorm | InstanceNorm | GroupNorm
 
 
-def _parts(name: str, value: Any, unit: str) -> list:
-    """Check that a value is 1 or more of a unit, not too many; a tensor will do."""
+def _parts(value: Any, unit: str) -> list:
+    """Read 1 or more of a unit, not too many; a tensor will do."""
     value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise TypeError(f"{name}={value!r}: must be a list of {unit}")
+        raise TypeError(f"must be a list of {unit}")
     parts = list(value)
     if not 1 <= len(parts) <= MOST[unit]:
-        raise ValueError(f"{name}: {len(parts)} {unit}, must be between 1 and {MOST[unit]}")
+        raise ValueError(f"{len(parts)} {unit}, must be between 1 and {MOST[unit]}")
     return parts
 
 
-def _values(name: str, value: Any) -> Values:
-    """Check that a value is numbers (N, C, H·W)."""
-    images = [_parts(name, image, "channels") for image in _parts(name, value, "images")]
-    table = [[_parts(name, channel, "places") for channel in image] for image in images]
+def _numbers(parts: list, rule: Rule) -> list[float]:
+    for i, x in enumerate(parts):
+        check(f"[{i}]", x, rule)
+    return [float(x) for x in parts]
+
+
+def _values(value: Any) -> Values:
+    """Read numbers (N, C, H·W)."""
+    images = [_parts(image, "channels") for image in _parts(value, "images")]
+    table = [[_parts(channel, "places") for channel in image] for image in images]
     if len({len(image) for image in table}) > 1 or len({len(c) for i in table for c in i}) > 1:
-        raise ValueError(f"{name}: must have as many channels and places in every image")
-    return [[[number()(name, x) for x in channel] for channel in image] for image in table]
+        raise ValueError("must have as many channels and places in every image")
+    return [[_numbers(channel, number()) for channel in image] for image in table]
 
 
-def _vector(minimum: float = -math.inf) -> Callable[[str, Any], list[float]]:
-    """Check that a value is a number for each channel, none less than the one."""
-
-    def check(name: str, value: Any) -> list[float]:
-        parts = _parts(name, value, "channels")
-        return [number(minimum)(f"{name}[{i}]", x) for i, x in enumerate(parts)]
-
-    return check
+def _vector(value: Any) -> list[float]:
+    """Read a number for each channel."""
+    return _numbers(_parts(value, "channels"), number())
 
 
-def _place(name: str, value: Any) -> list[int]:
+def _variances(value: Any) -> list[float]:
+    return _numbers(_parts(value, "channels"), number(at_least=0))
+
+
+def _place(value: Any) -> list[int]:
     value = value.tolist() if hasattr(value, "tolist") else value
     if not isinstance(value, Iterable) or len(place := list(value)) != 3:
-        raise TypeError(f"{name}={value!r}: must be [image, channel, place]")
-    return [whole(0, most - 1)(name, i) for most, i in zip(MOST.values(), place, strict=True)]
+        raise TypeError("must be [image, channel, place]")
+    for (unit, most), i in zip(MOST.items(), place, strict=True):
+        check(unit, i, integer(at_least=0, at_most=most - 1))
+    return [int(i) for i in place]
 
 
 def _column(numbers: list[float]) -> Tensor:
@@ -96,7 +103,7 @@ class NormalizationExplorer(Explorer):
              [-1.0000,  1.0000]]], dtype=torch.float64)
     """
 
-    values = Checked(
+    values = Read(
         [
             [[1.0, 3.0], [6.0, 4.0], [0.0, 1.0], [2.0, 4.0]],
             [[4.0, 0.0], [9.0, 5.0], [2.0, 0.0], [3.0, 7.0]],
@@ -105,14 +112,14 @@ class NormalizationExplorer(Explorer):
         _values,
     )
     method = Checked("batch", one_of("batch", "layer", "instance", "group"))
-    groups = Checked(2, whole(1, MOST["channels"]))
-    weight = Checked([1.0] * 4, _vector())
-    bias = Checked([0.0] * 4, _vector())
-    running_mean = Checked([0.0] * 4, _vector())
-    running_var = Checked([1.0] * 4, _vector(0))
-    momentum = Checked(0.1, number(0, 1))
+    groups = Checked(2, integer(at_least=1, at_most=MOST["channels"]))
+    weight = Read([1.0] * 4, _vector)
+    bias = Read([0.0] * 4, _vector)
+    running_mean = Read([0.0] * 4, _vector)
+    running_var = Read([1.0] * 4, _variances)
+    momentum = Checked(0.1, number(at_least=0, at_most=1))
     mode = Checked("train", one_of("train", "eval"))
-    selected = Checked([0, 0, 0], _place)
+    selected = Read([0, 0, 0], _place)
     label = traitlets.Unicode("Normalization explorer").tag(sync=True)
 
     @property

@@ -93,45 +93,11 @@ export function lengths({ places, gradients }, measure) {
   }));
 }
 
-/**
- * Where a function is at most `level`, between the points of a grid of `values` (rows of columns):
- * its `area` as polygons and its `line` as segments, in units of the grid.
- */
-export function contour(values, level) {
-  const area = [], line = [], rows = values.length - 1, columns = values[0].length - 1;
-  for (let i = 0; i < rows; i++) for (let j = 0, run = -1; j <= columns; j++) {
-    const [above, below] = [values[i], values[i + 1]]; // one past the last column, all are outside
-    const inside = (above[j] <= level) + (above[j + 1] <= level) + (below[j] <= level) +
-      (below[j + 1] <= level);
-    if (inside === 4) { if (run < 0) run = j; continue; } // whole cells: a strip
-    if (run >= 0) { area.push([[run, i], [j, i], [j, i + 1], [run, i + 1]]); run = -1; }
-    if (!inside || j === columns) continue;
-    const polygon = [], cuts = [], corners = [[j, i, above[j]], [j + 1, i, above[j + 1]],
-      [j + 1, i + 1, below[j + 1]], [j, i + 1, below[j]]];
-    corners.forEach(([x, y, value], n) => {
-      const [x2, y2, next] = corners[(n + 1) % 4];
-      if (value <= level) polygon.push([x, y]);
-      if ((value <= level) === (next <= level)) return;
-      const share = (level - value) / (next - value);
-      cuts.push([x + share * (x2 - x), y + share * (y2 - y)]);
-      polygon.push(cuts.at(-1));
-    });
-    area.push(polygon);
-    for (let n = 0; n < cuts.length; n += 2) line.push([cuts[n], cuts[n + 1]]);
-  }
-  return { area, line };
-}
-
 // ---- Words --------------------------------------------------------------------------------------
 
 /** A number in three digits: 0.0123, 4.5, 2.1·10⁻⁷. */
-function brief(x) {
-  if (x === 0 || (Math.abs(x) >= 0.001 && Math.abs(x) < 1e4))
-    return minus(Number(x.toPrecision(Math.abs(x) < 0.01 ? 2 : 3)));
-  const [digits, exponent] = x.toExponential(1).split("e");
-  return `${minus(Number(digits))}·10${raised(Number(exponent))}`;
-}
-const raised = (n) => [...String(n)].map((c) => c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]).join("");
+const brief = (x) => x === 0 || (Math.abs(x) >= 0.001 && Math.abs(x) < 1e4)
+  ? minus(Number(x.toPrecision(Math.abs(x) < 0.01 ? 2 : 3))) : scientific(x, 1);
 const near = ([x, y]) => `(${minus(Number(x.toFixed(2)))}, ${minus(Number(y.toFixed(2)))})`;
 const listed = (names) => names.join(", ").replace(/, ([^,]*)$/, " and $1");
 /** Has it diverged by the present step? */
@@ -158,7 +124,6 @@ const waysOf = (state) => Object.fromEntries(racing(state.optimizers)
 
 // ---- Looks: a colour, a dash and a marker for each optimizer ------------------------------------
 
-const tone = (name) => `var(--d2-${name})`;
 const mixed = (a, b) => `color-mix(in srgb, ${tone(a)}, ${tone(b)})`;
 const star = (n, inner) => Array.from({ length: 2 * n }, (_, i) => {
   const r = i % 2 ? inner : 6, a = Math.PI * i / n;
@@ -183,39 +148,14 @@ function marker(name, x, y, lost = false) {
     "stroke-width": lost ? 3 : 1 });
 }
 
-/** Its line through points [x, y], with a light edge if it lies on a ground; gaps where null. */
-function lines(name, points, { edge = false, dash = LOOKS[name][1] } = {}) {
-  const far = (x) => px(within(x, -5000, 5000));
-  const d = points.map((p, i) => p ? `${points[i - 1] ? "L" : "M"}${far(p[0])} ${far(p[1])}` : "")
-    .join("");
-  const line = (stroke, width, dashes) => h("path", { d, fill: "none", stroke,
-    "stroke-width": width, "stroke-linejoin": "round", "stroke-dasharray": dashes });
-  return [edge && line(tone("paper"), 4, null), line(LOOKS[name][0], 2, dash)].filter(Boolean);
-}
-
 // ---- Pictures -----------------------------------------------------------------------------------
 
-const text = (words, x, y, anchor = "middle") =>
-  h("text", { x, y, fill: tone("muted"), "text-anchor": anchor }, words);
-const px = (x) => Math.round(x * 10) / 10;
-const within = (x, low, high) => Math.max(low, Math.min(high, x));
-
-/** Ticks at round numbers, some five of them. */
-function ticks(low, high) {
-  const unit = high - low > 6 ? 2 : 1, first = Math.ceil(low / unit) * unit;
-  return Array.from({ length: Math.floor((high - first) / unit) + 1 }, (_, i) => first + i * unit);
-}
-
-/** A frame of `width` × `height` whose inside clips, with axes; `x` and `y` map into it. */
-function frame(width, height, x, y, xTicks, yTicks, names) {
-  const marks = [h("rect", { x: 0.5, y: 0.5, width, height, fill: "none", stroke: tone("line") })];
-  for (const [value, words] of xTicks) marks.push(text(words, x(value), height + 15));
-  for (const [value, words] of yTicks) marks.push(text(words, -5, y(value) + 4, "end"));
-  marks.push(text(names[0], width, height + 30, "end"), text(names[1], 0, -7, "start"));
-  return marks;
-}
-
-const [LEFT, TOP, BOTTOM] = [38, 20, 34];
+const LEFT = 38, RIGHT = 14, TOP = 20, BOTTOM = 34;
+const scales = ({ left, right, top, bottom }, x, y) =>
+  [linear(x, [left, right]), linear(y, [bottom, top])];
+const inner = ({ left, right, top, bottom }, ...marks) => h("svg", { x: left, y: top,
+  width: right - left, height: bottom - top, viewBox: `${left} ${top} ${right - left} ${bottom - top}`,
+  overflow: "hidden" }, ...marks); // clips
 
 /** A chart of curves over the steps, with a logarithmic axis. */
 function chart(svg, width, height, title, curves, step) {
@@ -223,182 +163,134 @@ function chart(svg, width, height, title, curves, step) {
   const top = Math.log10(Math.max(...known.map((v) => Math.min(v, 1e5)), 1e-9));
   const bottom = Math.max(Math.log10(Math.min(...known, 10 ** top / 10)), top - 12, -12);
   const [low, high] = [Math.floor(bottom), Math.max(Math.ceil(top), Math.floor(bottom) + 1)];
-  const inner = width - LEFT - 14, x = (k) => k / STEPS * inner;
-  const y = (value) => (high - Math.log10(value)) / (high - low) * height;
-  const every = Math.ceil((high - low) / 4);
-  const decades = Array.from({ length: high - low + 1 }, (_, i) => high - i)
-    .filter((n) => (n - low) % every === 0);
-  const grid = decades.map((n) => h("line", { x1: 0, x2: inner, y1: y(10 ** n), y2: y(10 ** n),
-    stroke: tone("line"), "stroke-width": 0.6 }));
-  const drawn = curves.flatMap(({ name, values, dash, lost }) => {
+  const box = { left: LEFT, right: width - RIGHT, top: TOP, bottom: TOP + height };
+  const x = linear([0, STEPS], [LEFT, box.right]);
+  const y = logarithmic([10 ** low, 10 ** high], [box.bottom, TOP]);
+  const drawn = curves.flatMap(({ name, values, dash = LOOKS[name][1], lost }) => {
     const points = values.slice(0, step + 1)
       .map((v, k) => v === null ? null : [x(k), y(Math.max(v, 10 ** low / 100))]);
-    const [ex, ey] = points.findLast(Boolean) ?? [0, 0];
-    const end = marker(name, ex, within(ey, 6, height - 6), lost);
-    return [...lines(name, points, dash === undefined ? {} : { dash }), points.some(Boolean) && end];
-  }).filter(Boolean);
-  svg.setAttribute("viewBox", `0 0 ${width} ${height + TOP + BOTTOM}`);
-  svg.setAttribute("height", height + TOP + BOTTOM);
-  svg.replaceChildren(h("g", { transform: `translate(${LEFT} ${TOP})` },
-    ...grid, ...frame(inner, height, x, y, [0, 50, 100, 150, 200].map((k) => [k, k]),
-      decades.map((n) => [10 ** n, `10${raised(n)}`]), ["step", title]),
-    h("svg", { width: inner + 8, height, overflow: "hidden" }, ...drawn)));
+    const end = points.findLast(Boolean);
+    return end ? [line(curve(points), LOOKS[name][0], 2, dash),
+      marker(name, end[0], within(end[1], TOP + 6, box.bottom - 6), lost)] : [];
+  });
+  paint(svg, width, box.bottom + BOTTOM, [
+    ...axes(box, x, ticks(0, STEPS).map((k) => [k, k]), y,
+      powers(low, high, 4).map((value) => [value, powerOfTen(Math.round(Math.log10(value)))])),
+    write("step", box.right, box.bottom + 30, "end"), write(title, LEFT, TOP - 7, "start"),
+    inner({ ...box, right: box.right + 8 }, ...drawn)]);
 }
 
 // ---- Controls -----------------------------------------------------------------------------------
 
-const power = { min: -4, max: 1, step: 0.05, read: Math.log10,
-  write: (x) => Number((10 ** x).toPrecision(2)) };
-const plain = (max, step, min = 0) => ({ min, max, step, read: (x) => x, write: (x) => x });
-const SLIDERS = { lr: ["lr", power], momentum: ["momentum", plain(0.99, 0.01)],
-  alpha: ["alpha", plain(0.999, 0.001)], beta1: ["beta1", plain(0.99, 0.01)],
-  beta2: ["beta2", plain(0.999, 0.001)], weight_decay: ["weight decay", plain(1, 0.01)] };
+const SETTINGS = {
+  lr: { label: "lr", min: 1e-4, max: 10, step: 0.05, log: true },
+  momentum: { label: "momentum", max: 0.99, step: 0.01 },
+  alpha: { label: "alpha", max: 0.999, step: 0.001 },
+  beta1: { label: "beta1", max: 0.99, step: 0.01 },
+  beta2: { label: "beta2", max: 0.999, step: 0.001 },
+  weight_decay: { label: "weight decay", max: 1, step: 0.01 },
+};
 
-/** A labelled slider of anything: `show(value)` sets it, `hear(value)` is told what the reader does. */
-function dial(label, { min, max, step, read, write }, hear, name = label) {
-  const shown = h("b", { "aria-hidden": true });
-  const input = h("input", { type: "range", min, max, step, "aria-label": name,
-    oninput: () => hear(write(Number(input.value))) });
-  const show = (value) => {
-    shown.textContent = input.ariaValueText = brief(value);
-    if (!input.matches(":active")) input.value = read(value);
-  };
-  return { element: h("label", { class: "d2-field" }, h("span", {}, `${label} `, shown), input), show };
-}
-
-function render({ model: shared, el }) {
-  const model = hold(shared);
-  const defaults = model.get("_defaults"), landscapes = model.get("_landscapes");
-  const TRAITS = ["landscape", "condition", "angle", "noise", "seed", "start", "optimizers", "step",
-    "selected", "measure"];
-  const current = () => Object.fromEntries(TRAITS.map((name) => [name, model.get(name)]));
+function render({ model, el }) {
+  const view = hold(model, ["landscape", "condition", "angle", "noise", "seed", "start",
+    "optimizers", "step", "selected", "measure"]);
+  const defaults = view.get("_defaults"), landscapes = view.get("_landscapes");
+  const optimizers = () => view.get("optimizers"), here = () => landscapes[view.get("landscape")];
   const remembered = {}; // settings of those that the reader has taken out
 
-  function change(traits) {
-    for (const [name, value] of Object.entries(traits)) model.set(name, value);
-    model.save_changes();
-  }
-
   // The landscape, and what it asks for.
-  const choose = h("select", { onchange() {
-    const { start, noise, lr } = landscapes[choose.value];
-    change({ landscape: choose.value, start: [...start], noise, optimizers: Object.fromEntries(
-      Object.entries(model.get("optimizers")).map(([name, own]) => [name, { ...own, lr: lr[name] }])) });
-    for (const name of Object.keys(remembered)) delete remembered[name].lr;
-  } }, ...LANDSCAPES.map((name) => h("option", {}, name)));
-  const scale = { min: 0, max: 3, step: 0.05, read: Math.log10,
-    write: (x) => Number((10 ** x).toPrecision(2)) };
-  const tell = (name) => (value) => set(model, name, value);
-  const dials = {
-    condition: dial("Condition number", scale, tell("condition")),
-    angle: dial("Turned by, °", plain(90, 1), tell("angle")),
-    noise: dial("Noise of the gradient", plain(5, 0.1), tell("noise")),
-  };
-  const other = button("Other noise", () => set(model, "seed", (model.get("seed") + 1) % 2 ** 31));
+  const isRavine = () => view.get("landscape") === "ravine";
+  const controls = h("div", { class: "d2-controls" },
+    menu(view, "landscape", { label: "Landscape", options: LANDSCAPES, write(landscape) {
+      const { start, noise, lr } = landscapes[landscape];
+      view.set({ landscape, start: [...start], noise, optimizers: Object.fromEntries(
+        Object.entries(optimizers()).map(([name, own]) => [name, { ...own, lr: lr[name] }])) });
+      for (const name in remembered) delete remembered[name].lr;
+    } }),
+    slider(view, "condition", { label: "Condition number", min: 1, max: 1000, step: 0.05, log: true,
+      tell: brief, hidden: () => !isRavine() }),
+    slider(view, "angle", { label: "Turned by, °", max: 90, tell: brief, hidden: () => !isRavine() }),
+    slider(view, "noise", { label: "Noise of the gradient", max: 5, step: 0.1, tell: brief }),
+    control(view, button("Other noise", () => view.set("seed", (view.get("seed") + 1) % 2 ** 31)),
+      () => !view.get("noise"), () => {}));
 
   // Who races: a box to tick for each, and a row of sliders for those that do.
-  const boxes = Object.fromEntries(NAMES.map((name) => [name, h("input", {
-    type: "checkbox", onchange() {
-      const { [name]: own, ...rest } = model.get("optimizers");
-      if (own) remembered[name] = own;
-      const all = { ...rest, ...(own ? {} : { [name]: { lr: landscapes[model.get("landscape")].lr[name],
-        ...defaults[name], ...remembered[name] } }) };
-      const traits = { optimizers: all };
-      if (!own) traits.selected = name;
-      change(traits);
-    } })]));
-  const swatch = (name) => h("svg", { viewBox: "0 0 34 14", width: 34, height: 14, "aria-hidden": true },
-    ...lines(name, [[1, 7], [33, 7]]), marker(name, 17, 7));
-  const field = h("fieldset", {}, h("legend", {}, "Who races"), ...NAMES.map((name) =>
-    h("label", {}, boxes[name], swatch(name), name)));
-  const rows = h("div", { class: "d2-rows" });
-  let built = "", settingDials = [];
-  function build(optimizers) {
-    const names = racing(optimizers);
-    if (built === names.join()) return;
-    built = names.join();
-    settingDials = [];
-    rows.replaceChildren(...names.map((name) => {
-      const fields = Object.keys(SLIDERS).filter((setting) => setting in optimizers[name])
-        .map((setting) => {
-        const [label, kind] = SLIDERS[setting];
-        const limits = name === "Nesterov" && setting === "momentum" ? plain(0.99, 0.01, 0.01) : kind;
-        const made = dial(label, limits, (value) => {
-          const all = model.get("optimizers");
-          set(model, "optimizers", { ...all, [name]: { ...all[name], [setting]: value } });
-        }, `${name}: ${label}`);
-        settingDials.push([name, setting, made]);
-        return made.element;
-      });
-      return h("div", { class: "d2-row", role: "group", "aria-label": name },
-        h("span", { class: "d2-name" }, swatch(name), name), ...fields);
-    }));
-  }
+  const settingsOf = (name) => optimizers()[name] ??
+    { lr: here().lr[name], ...defaults[name], ...remembered[name] };
+  const swatch = (name) => key(LOOKS[name][0], LOOKS[name][1], marker(name, 14, 7));
+  const boxes = h("fieldset", {}, h("legend", {}, "Who races"), ...NAMES.map((name) =>
+    tick(view, null, { label: [swatch(name), name], read: () => name in optimizers(), write(on) {
+      const { [name]: own, ...rest } = optimizers();
+      if (on) return view.set({ optimizers: { ...rest, [name]: settingsOf(name) }, selected: name });
+      remembered[name] = own;
+      view.set("optimizers", rest);
+    } })));
+  const rows = NAMES.map((name) => control(view,
+    h("div", { class: "d2-row", role: "group", "aria-label": name },
+      h("span", { class: "d2-name" }, swatch(name), name),
+      ...["lr", ...Object.keys(defaults[name])].map((setting) => slider(view, null, {
+        ...SETTINGS[setting], spoken: `${name}: ${SETTINGS[setting].label}`, tell: brief,
+        ...(name === "Nesterov" && setting === "momentum" ? { min: 0.01 } : {}),
+        read: () => settingsOf(name)[setting],
+        write: (value) => view.set("optimizers",
+          { ...optimizers(), [name]: { ...optimizers()[name], [setting]: value } }),
+      }))), () => !(name in optimizers()), () => {}));
 
   // The landscape seen from above; the start is a button that the arrow keys and a press move.
   const map = h("svg", { role: "img", "aria-label": "Seen from above, darker where it is lower, " +
-    "with the path of each optimizer.", onpointerdown: point, onpointermove: point });
+    "with the path of each optimizer." });
   const start = h("button", { type: "button", class: "d2-start", onkeydown(event) {
     const move = ARROWS[event.key];
     if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    const { x, y } = landscapes[model.get("landscape")], [w1, w2] = model.get("start");
-    const share = event.shiftKey ? 1 / 400 : 1 / 40;
-    put(w1 + move[1] * share * (x[1] - x[0]), w2 - move[0] * share * (y[1] - y[0]));
+    const { x, y } = here(), [w1, w2] = view.get("start"), share = event.shiftKey ? 1 / 400 : 1 / 40;
+    put([w1 + move[1] * share * (x[1] - x[0]), w2 - move[0] * share * (y[1] - y[0])]);
   } });
-  const put = (w1, w2) => {
-    const { x, y } = landscapes[model.get("landscape")];
-    set(model, "start", [[w1, x], [w2, y]].map(([w, [low, high]]) =>
-      Number(within(w, low, high).toFixed(3))));
-  };
-  let size = { width: 1, height: 1 };
-  function point({ type, buttons, clientX, clientY }) {
-    if (type === "pointermove" && !buttons) return;
-    const box = map.getBoundingClientRect(), { x, y } = landscapes[model.get("landscape")];
-    const u = (clientX - box.left - LEFT) / size.width, v = (clientY - box.top - TOP) / size.height;
-    if (type === "pointerdown" && (u < 0 || u > 1 || v < 0 || v > 1)) return;
-    put(x[0] + u * (x[1] - x[0]), y[1] - v * (y[1] - y[0]));
-  }
+  const put = (weights) => view.set("start", weights.map((w, i) =>
+    Number(within(w, ...here()["xy"[i]]).toFixed(3))));
+  let box = { left: LEFT, right: LEFT + 1, top: TOP, bottom: TOP + 1 };
+  pointing(view, map, ({ type, clientX, clientY }) => {
+    const { left, top } = map.getBoundingClientRect(), [u, v] = [clientX - left, clientY - top];
+    if (type !== "pointermove" && (u < box.left || u > box.right || v < box.top || v > box.bottom))
+      return null;
+    const { x, y } = here();
+    return [linear([box.left, box.right], x)(u), linear([box.bottom, box.top], y)(v)];
+  }, put);
 
   // The charts, and what the second one shows.
   const lossChart = h("svg", { role: "img", "aria-label": "The loss of each optimizer, step by step." });
   const stepChart = h("svg", { role: "img",
     "aria-label": "The steps of the selected optimizer along each weight." });
   const whose = h("select", { "aria-label": "Whose steps",
-    onchange: () => set(model, "selected", whose.value) });
-  const measure = menu(model, "measure", { label: "", options:
+    onchange: () => view.set("selected", whose.value) });
+  const measure = menu(view, "measure", { label: "", spoken: "Measured as", options:
     { step: "step |Δw|", rate: "effective rate |Δw / g|" } });
-  measure.querySelector("select").ariaLabel = "Measured as";
 
   // Time.
   let timer = null, speech = null;
-  const { later } = model;
   const shown = h("b", { "aria-hidden": true });
   const time = h("input", { type: "range", min: 0, max: STEPS, "aria-label": "Step",
-    oninput() { pause(); set(model, "step", Number(time.value)); } });
-  const pause = () => { clearInterval(timer); timer = null; later(); };
+    oninput() { pause(); view.set("step", Number(time.value)); } });
+  const pause = () => { clearInterval(timer); timer = null; view.later(); };
   function play() {
     if (timer) return pause();
-    if (prefersStillness()) return set(model, "step", STEPS);
-    if (model.get("step") === STEPS) set(model, "step", 0);
+    if (prefersStillness()) return view.set("step", STEPS);
+    if (view.get("step") === STEPS) view.set("step", 0);
     timer = setInterval(() => {
-      set(model, "step", model.get("step") + 1);
-      if (model.get("step") >= STEPS) pause();
+      view.set("step", view.get("step") + 1);
+      if (view.get("step") >= STEPS) pause();
     }, 50);
-    later();
+    view.later();
   }
   const playButton = button("Play", play);
   const stepButton = button("Step", () => {
     pause();
-    set(model, "step", Math.min(model.get("step") + 1, STEPS));
+    view.set("step", Math.min(view.get("step") + 1, STEPS));
   });
-  const reset = button("Reset", () => { pause(); set(model, "step", 0); });
+  const reset = button("Reset", () => { pause(); view.set("step", 0); });
 
   const words = readout();
-  const root = figure(model, "d2-optimizer",
-    h("div", { class: "d2-controls" }, h("label", { class: "d2-field" }, "Landscape", choose),
-      ...Object.values(dials).map(({ element }) => element), other),
-    field, rows,
+  const root = figure(view, "d2-optimizer", controls, boxes, h("div", {}, ...rows),
     h("div", { class: "d2-scene" }, h("div", { class: "d2-map" }, map, start),
       h("div", { class: "d2-charts" }, lossChart,
         h("div", { class: "d2-whose" }, whose, measure), stepChart)),
@@ -417,24 +309,21 @@ function render({ model: shared, el }) {
     }));
   }
 
-  // What is drawn on the map: the landscape, the paths clipped to it, the axes.
-  const ground = h("g"), overlay = h("g"), axes = h("g");
-  const inner = h("svg", { overflow: "hidden" }, ground, overlay);
-  map.append(h("g", { transform: `translate(${LEFT} ${TOP})` }, inner, axes));
+  const ground = h("g");
   let painted = "";
   /** The landscape itself: areas below nine levels, one on another, so that low places are dark. */
-  function paint(state, { x, y }, { width, height }) {
-    const { landscape, condition, angle } = state;
-    const key = JSON.stringify([landscape, condition, angle, width, height]);
+  function paintGround(state, { x, y }) {
+    const { landscape, condition, angle } = state, { left, right, top, bottom } = box;
+    const key = JSON.stringify([landscape, condition, angle, right, bottom]);
     if (key === painted) return;
     painted = key;
-    const n = 40, values = matrix(n + 1, n + 1, (i, j) =>
-      lossAt(state, [x[0] + j / n * (x[1] - x[0]), y[1] - i / n * (y[1] - y[0])]));
+    const n = 40, [across, down] = [linear([0, n], x), linear([n, 0], y)];
+    const values = matrix(n + 1, n + 1, (i, j) => lossAt(state, [across(j), down(i)]));
     const sorted = values.flat().sort((a, b) => a - b);
     const [low, high] = [Math.max(sorted[Math.floor(sorted.length / 50)], 1e-3), sorted.at(-1)];
-    const place = ([j, i]) => `${px(j / n * width)} ${px(i / n * height)}`;
+    const [toX, toY] = scales({ left, right, top: bottom, bottom: top }, [0, n], [0, n]);
     const path = (pieces, close, name) => h("path", { class: name,
-      d: pieces.map((piece) => `M${piece.map(place).join("L")}${close}`).join("") });
+      d: pieces.map((piece) => curve(piece.map(([j, i]) => [toX(j), toY(i)])) + close).join("") });
     const levels = Array.from({ length: 9 }, (_, k) =>
       contour(values, high * (low / high) ** ((k + 1) / 9)));
     ground.replaceChildren(...levels.map(({ area }) => path(area, "z", "d2-area")),
@@ -442,60 +331,49 @@ function render({ model: shared, el }) {
   }
 
   function show() {
-    const state = current(), { optimizers, step } = state, names = racing(optimizers);
-    const [wide, box] = [map, lossChart].map((svg) => // asked before anything changes, for speed
+    const state = view.state(), { step } = state, names = racing(state.optimizers);
+    const [wide, beside] = [map, lossChart].map((svg) => // asked before anything changes, for speed
       svg.parentElement.getBoundingClientRect().width || 340);
-    choose.value = state.landscape;
-    for (const [name, { element, show }] of Object.entries(dials)) {
-      show(state[name]);
-      element.hidden = name !== "noise" && state.landscape !== "ravine";
-    }
-    other.hidden = !state.noise;
-    for (const [name, box] of Object.entries(boxes)) {
-      box.checked = name in optimizers;
-      box.disabled = names.length === 1 && box.checked;
-    }
-    build(optimizers);
-    for (const [name, setting, { show }] of settingDials) show(optimizers[name][setting]);
+    for (const input of boxes.querySelectorAll("input"))
+      input.disabled = names.length === 1 && input.checked; // one stays
     const selected = names.includes(state.selected) ? state.selected : names[0];
     if ([...whose.options].map(({ value }) => value).join() !== names.join())
       whose.replaceChildren(...names.map((name) => h("option", {}, name)));
     whose.value = selected;
 
-    const ways = raceAll(state), view = landscapes[state.landscape];
-    const ratio = (view.y[1] - view.y[0]) / (view.x[1] - view.x[0]);
-    size = { width: wide - LEFT - 8, height: Math.round((wide - LEFT - 8) * Math.min(ratio, 0.95)) };
-    const { width, height } = size;
-    const x = (w) => (w - view.x[0]) / (view.x[1] - view.x[0]) * width;
-    const y = (w) => (view.y[1] - w) / (view.y[1] - view.y[0]) * height;
+    const ways = raceAll(state), ends = here(), across = wide - LEFT - 8;
+    const ratio = (ends.y[1] - ends.y[0]) / (ends.x[1] - ends.x[0]);
+    box = { left: LEFT, right: LEFT + across, top: TOP,
+      bottom: TOP + Math.round(across * Math.min(ratio, 0.95)) };
+    const { left, right, top, bottom } = box, [x, y] = scales(box, ends.x, ends.y);
     const at = ([w1, w2]) => [x(w1), y(w2)];
-    const inside = ([a, b]) => a >= 0 && a <= width && b >= 0 && b <= height;
+    const inside = ([a, b]) => a >= left && a <= right && b >= top && b <= bottom;
     const seen = names.map((name) => {
       const points = ways[name].places.slice(0, step + 1).map(at);
       const last = points.findLastIndex(inside), lost = gone(ways[name], step);
       return { name, lost, points: lost ? points.slice(0, last + 2) : points,
         end: lost ? points[Math.max(last, 0)] : points.at(-1) };
     });
-    const ends = seen.map(({ name, lost, end: [a, b] }) =>
-      marker(name, within(a, 6, width - 6), within(b, 6, height - 6), lost));
-    map.setAttribute("viewBox", `0 0 ${wide} ${height + TOP + BOTTOM}`);
-    map.setAttribute("height", height + TOP + BOTTOM);
-    const label = (values) => values.map((value) => [value, minus(value)]);
-    inner.setAttribute("width", width);
-    inner.setAttribute("height", height);
-    paint(state, view, size);
-    overlay.replaceChildren(
-      ...seen.flatMap(({ name, points }) => lines(name, points, { edge: true })), ...ends);
-    axes.replaceChildren(...frame(width, height, x, y, label(ticks(...view.x)),
-      label(ticks(...view.y)), ["w₁", "w₂"]));
+    const told = (ticks) => ticks.map((value) => [value, minus(value)]);
+    paintGround(state, ends);
+    paint(map, wide, bottom + BOTTOM, [
+      inner(box, ground,
+        ...seen.flatMap(({ name, points }) => [line(curve(points), tone("paper"), 4), // a light edge
+          line(curve(points), LOOKS[name][0], 2, LOOKS[name][1])]),
+        ...seen.map(({ name, lost, end: [a, b] }) => marker(name,
+          within(a, left + 6, right - 6), within(b, top + 6, bottom - 6), lost))),
+      h("rect", { x: left + 0.5, y: top + 0.5, width: right - left, height: bottom - top, fill: "none",
+        stroke: tone("line") }),
+      ...axes(box, x, told(ticks(...ends.x)), y, told(ticks(...ends.y)), false),
+      write("w₁", right, bottom + 30, "end"), write("w₂", left, top - 7, "start")]);
     const [sx, sy] = at(state.start);
-    start.style.translate = `${(LEFT + sx - 13).toFixed(1)}px ${(TOP + sy - 13).toFixed(1)}px`;
+    start.style.translate = `${(sx - 13).toFixed(1)}px ${(sy - 13).toFixed(1)}px`;
     start.ariaLabel = `Start at ${near(state.start)}: the arrow keys move it`;
 
-    chart(lossChart, box, 108, "loss", names.map((name) =>
+    chart(lossChart, beside, 108, "loss", names.map((name) =>
       ({ name, values: ways[name].losses, lost: gone(ways[name], step) })), step);
     const each = lengths(ways[selected], state.measure);
-    chart(stepChart, box, 108, "w₁ full, w₂ dotted", [0, 1].map((i) => ({ name: selected,
+    chart(stepChart, beside, 108, "w₁ full, w₂ dotted", [0, 1].map((i) => ({ name: selected,
       values: [null, ...each.map((pair) => pair[i])], dash: i ? "2 3" : null,
       lost: gone(ways[selected], step) })), step);
 
@@ -503,14 +381,9 @@ function render({ model: shared, el }) {
     playButton.textContent = timer ? "Pause" : "Play";
     stepButton.disabled = step === STEPS;
     clearTimeout(speech);
-    speech = setTimeout(() => { if (!timer) words.textContent = reading(state, ways); }, 150);
+    speech = setTimeout(() => { if (!timer) say(words, reading(state, ways)); }, 150);
   }
-  const release = model.mount(el, root, TRAITS, show);
-  return () => {
-    release();
-    clearInterval(timer);
-    clearTimeout(speech);
-  };
+  return view.mount(el, root, show, () => { clearInterval(timer); clearTimeout(speech); });
 }
 
 export default { render };

@@ -11,7 +11,8 @@ from contourpy import contour_generator
 from torch import Tensor
 
 from d2lite import optim
-from d2lite.explore.explorer import Checked, Explorer, normals, number, one_of, whole
+from d2lite.checks import check, instance, integer, number, one_of, optional
+from d2lite.explore.explorer import Checked, Explorer, Read, normals
 
 STEPS = 200
 LIMIT = 1e3  # a weight beyond it, or one that is no number, has diverged
@@ -28,9 +29,10 @@ _DEFAULTS: dict[str, Settings] = {
     "Adam": {"beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0},
     "AdamW": {"beta1": 0.9, "beta2": 0.999, "weight_decay": 0.01},
 }
-_RANGES = {"lr": (1e-6, 1e3), "weight_decay": (0, 10)} | dict.fromkeys(
-    ["momentum", "alpha", "beta1", "beta2"], (0, 0.9999)
-)
+_RULES = {
+    "lr": number(at_least=1e-6, at_most=1e3),
+    "weight_decay": number(at_least=0, at_most=10),
+} | dict.fromkeys(["momentum", "alpha", "beta1", "beta2"], number(at_least=0, at_most=0.9999))
 #: What each landscape shows of the two weights, where a race starts, and rates that work there.
 _LANDSCAPES: dict[str, dict[str, Any]] = {
     name: {
@@ -63,47 +65,49 @@ _TONES = dict(
 )
 
 
-def _noise(name: str, value: Any) -> float | None:
-    """Check the deviation of the noise; None stands for the landscape's own."""
-    return None if value is None else number(0, 100)(name, value)
+def _noise(value: Any) -> float | None:
+    """Read the deviation of the noise; None stands for the landscape's own."""
+    optional(number(at_least=0, at_most=100))(value)
+    return None if value is None else float(value)
 
 
-def _place(name: str, value: Any) -> list[float] | None:
-    """Check a place, two weights; None stands for the landscape's own start."""
+def _place(value: Any) -> list[float] | None:
+    """Read a place, two weights; None stands for the landscape's own start."""
     if value is None:
         return None
     if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
-        raise TypeError(f"{name}={value!r}: must be two numbers, such as (-4, 2)")
-    numbers = [number(-100, 100)(f"{name}[{i}]", given) for i, given in enumerate(value)]
+        raise TypeError("must be two numbers, such as (-4, 2)")
+    numbers = list(value)
+    for i, given in enumerate(numbers):
+        check(f"[{i}]", given, number(at_least=-100, at_most=100))
     if len(numbers) != 2:
-        raise ValueError(f"{name}: {len(numbers)} numbers, must be two")
-    return numbers
+        raise ValueError(f"{len(numbers)} numbers, must be two")
+    return [float(given) for given in numbers]
 
 
-def _optimizers(name: str, value: Any) -> dict[str, Settings]:
-    """Check names, or names with settings; a setting that is not given gets its default."""
+def _optimizers(value: Any) -> dict[str, Settings]:
+    """Read names, or names with settings; a setting that is not given gets its default."""
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise TypeError(f"{name}={value!r}: must be names, or a dict from names to settings")
+        raise TypeError("must be names, or a dict from names to settings")
     raced = dict(value) if isinstance(value, Mapping) else {each: {} for each in value}
     chosen = {}
     for each, settings in raced.items():
-        one_of(*_DEFAULTS)(name, each)
-        if not isinstance(settings, Mapping):
-            raise TypeError(f"{name}[{each!r}]={settings!r}: must be a dict of settings")
+        check("name", each, one_of(*_DEFAULTS))
+        check(each, settings, instance(Mapping))
         known = {"lr", *_DEFAULTS[each]}
         if unknown := settings.keys() - known:
             raise TypeError(
-                f"{name}[{each!r}]: {', '.join(sorted(map(str, unknown)))}: "
+                f"{each}: {', '.join(sorted(map(str, unknown)))}: "
                 f"must be of {', '.join(sorted(known))}"
             )
-        chosen[each] = {
-            setting: number(*_RANGES[setting])(f"{name}[{each!r}].{setting}", given)
-            for setting, given in {**_DEFAULTS[each], **settings}.items()
-        }
+        full = {**_DEFAULTS[each], **settings}
+        for setting, given in full.items():
+            check(f"{each}.{setting}", given, _RULES[setting])
+        chosen[each] = {setting: float(given) for setting, given in full.items()}
         if each == "Nesterov" and not chosen[each]["momentum"] > 0:
-            raise ValueError(f"{name}['Nesterov'].momentum=0: must be > 0")
+            raise ValueError("Nesterov.momentum=0: must be > 0")
     if not chosen:
-        raise ValueError(f"{name}: none of them, must be one at least")
+        raise ValueError("must name one optimizer at least")
     return {each: chosen[each] for each in _DEFAULTS if each in chosen}
 
 
@@ -140,14 +144,15 @@ class OptimizerExplorer(Explorer):
     [0.9, -1.0]
     """
 
+    charts = True
     landscape = Checked("ravine", one_of(*_LANDSCAPES))
-    condition = Checked(100.0, number(1, 1000))
-    angle = Checked(0.0, number(0, 90))
-    noise = Checked(None, _noise)
-    seed = Checked(0, whole(0, 2**31 - 1))
-    start = Checked(None, _place)
-    optimizers = Checked(None, _optimizers)
-    step = Checked(40, whole(0, STEPS))
+    condition = Checked(100.0, number(at_least=1, at_most=1000))
+    angle = Checked(0.0, number(at_least=0, at_most=90))
+    noise = Read(None, _noise)
+    seed = Checked(0, integer(at_least=0, at_most=2**31 - 1))
+    start = Read(None, _place)
+    optimizers = Read(None, _optimizers)
+    step = Checked(40, integer(at_least=0, at_most=STEPS))
     selected = Checked("SGD", one_of(*_DEFAULTS))
     measure = Checked("step", one_of("step", "rate"))
     label = traitlets.Unicode("Optimizer explorer").tag(sync=True)

@@ -82,8 +82,7 @@ export function layout(state) {
 
 // ---- Words --------------------------------------------------------------------------------------
 
-const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
-const cells = (n) => count(n, "cell");
+const cells = (n) => counted(n, "cell");
 
 /** "3", "3 and 4", "3 to 9", "0, 2, …, 20" */
 function listed(numbers) {
@@ -98,7 +97,7 @@ function reading(state, { starts, spread, kind }, chosen) {
   for (const p of tapsFrom(starts[chosen], state)) found[kind(p)].push(p / spread);
   const { input, zero, outside } = found, zeros = isTransposed(state) ? "zero" : "padding cell";
   const parts = [input.length && `input${input.length > 1 ? "s" : ""} ${listed(input)}`,
-    zero.length && count(zero.length, zeros),
+    zero.length && counted(zero.length, zeros),
     outside.length && `${cells(outside.length)} beyond the edge, ignored`].filter(Boolean);
   return `Output ${chosen} (of 0 to ${starts.length - 1}) reads ${parts.join(", and ")}.`;
 }
@@ -110,7 +109,7 @@ function leftOver({ stride }, { starts, extent, kind, unread }) {
   return [...new Set(unread.map(place))].map((where) => {
     const here = unread.filter((p) => place(p) === where), kinds = new Set(here.map(kind));
     const noun = kinds.size > 1 ? "cell" : kinds.has("input") ? "input" : "padding cell";
-    return ` ${count(here.length, noun)} ${where} ${here.length > 1 ? "are" : "is"} never read.`;
+    return ` ${counted(here.length, noun)} ${where} ${here.length > 1 ? "are" : "is"} never read.`;
   }).join("");
 }
 
@@ -129,7 +128,7 @@ function explanation(state, { extent, misfit }) {
   const room = roomOf(state), strides = Math.floor(room / stride), rest = room - strides * stride;
   if (room < 0) return "The one window hangs over the edge: ceil_mode allows it.";
   return `Input and padding make ${cells(room + extent)}, the kernel spans ${extent}: it can ` +
-    `move on by ${room}. That is ${count(strides, "stride")} of ${stride}` +
+    `move on by ${room}. That is ${counted(strides, "stride")} of ${stride}` +
     `${rest ? `, and ${rest} left over` : " exactly"}. Add the window at the start: ` +
     (!isCeiled(state) || !rest ? `${strides + 1}.`
       : misfit === null ? `${strides + 1}; add the one that hangs over the edge: ${strides + 2}.`
@@ -170,11 +169,10 @@ export function formula(state) {
 
 // ---- Picture ------------------------------------------------------------------------------------
 
-const colour = (name) => `var(--d2-${name})`;
 const line = (d, name, dashes) =>
-  h("path", { d, fill: "none", stroke: colour(name), "stroke-dasharray": dashes });
+  h("path", { d, fill: "none", stroke: tone(name), "stroke-dasharray": dashes });
 const filled = (d, name, opacity) =>
-  h("path", { d, fill: colour(name), stroke: colour(name), "fill-opacity": opacity });
+  h("path", { d, fill: tone(name), stroke: tone(name), "fill-opacity": opacity });
 
 /** Draw the strip, `width` pixels wide, into `svg`; return the x of each output's centre. */
 function draw(svg, state, plan, chosen, width) {
@@ -187,8 +185,7 @@ function draw(svg, state, plan, chosen, width) {
   const yStrip = 46, yKernel = yStrip + height + 6, yOutput = yKernel + height + 48;
   const yBars = yOutput + height + 6, bottom = transposed ? yBars + 50 : yBars;
   const box = (a, b, y, tall = height) => `M${a + gap} ${y}H${b - gap}v${tall}H${a + gap}z`;
-  const write = (text, x, y, name = "ink") =>
-    h("text", { x, y, fill: colour(name), "text-anchor": "middle" }, text);
+  const label = (text, x, y, name = "ink") => write(text, x, y, "middle", name);
 
   // The padded input. Cells too narrow to tell apart are drawn as one box for each run of a kind.
   const unread = new Set(plan.unread), boxes = { input: "", zero: "", outside: "", hatching: "" };
@@ -212,7 +209,7 @@ function draw(svg, state, plan, chosen, width) {
   if (stride * cell >= 4) // each of them can be told from the next
     marks.push(line(stops.slice(1).map((stop, i) => hop(stops[i], stop)).join(""), "muted"));
   if (stops.length > 1)
-    marks.push(write(`+${stride}`, Math.max(middle((stops[0] + stops[1]) / 2), 12), 14, "muted"));
+    marks.push(label(`+${stride}`, Math.max(middle((stops[0] + stops[1]) / 2), 12), 14, "muted"));
 
   // The kernel below the cells it reads, its taps joined to the output; dashed, one that misses.
   const start = starts[chosen] ?? lo, taps = tapsFrom(start, state);
@@ -236,15 +233,14 @@ function draw(svg, state, plan, chosen, width) {
     filled(below(start, start, yOutput), "output"));
   if (cell >= 9 + 7 * String(Math.max(size, starts.length) - 1).length) { // numbers, where they fit
     const mid = height / 2 + 4.5;
-    for (let i = 0; i < size; i++) marks.push(write(i, middle(i * spread), yStrip + mid));
+    for (let i = 0; i < size; i++) marks.push(label(i, middle(i * spread), yStrip + mid));
     if (state.operation !== "pooling") taps.forEach((p, j) => // transposed: the kernel is turned
-      marks.push(write(transposed ? kernel_size - 1 - j : j, middle(p), yKernel + mid, "paper")));
+      marks.push(label(transposed ? kernel_size - 1 - j : j, middle(p), yKernel + mid, "paper")));
     starts.forEach((start, o) => marks.push(
-      write(o, centre(start), yOutput + mid, o === chosen ? "paper" : "ink"),
-      write(transposed ? overlap[o] : "", centre(start), yBars + 44)));
+      label(o, centre(start), yOutput + mid, o === chosen ? "paper" : "ink"),
+      label(transposed ? overlap[o] : "", centre(start), yBars + 44)));
   }
-  svg.setAttribute("viewBox", `0 0 ${width} ${bottom}`);
-  svg.replaceChildren(...marks);
+  paint(svg, width, bottom, marks);
   return starts.map(centre);
 }
 
@@ -264,80 +260,62 @@ const PRESETS = {
 };
 for (const name in PRESETS) PRESETS[name] = { ...DEFAULTS, ...PRESETS[name] };
 
-function render({ model: shared, el }) {
-  const model = hold(shared), traits = [...Object.keys(DEFAULTS), "position", "label"];
-  const current = () => Object.fromEntries(traits.map((name) => [name, model.get(name)]));
-  const presets = h("select", { onchange() {
-    const state = PRESETS[presets.value];
-    for (const name in state) model.set(name, state[name]);
-    set(model, "position", outputSize(state) - 1);
-  } }, h("option", { value: "", disabled: true }, "your own settings"),
-    ...Object.keys(PRESETS).map((name) => h("option", {}, name)));
-  const operation = menu(model, "operation", { label: "Operation", options: Object.fromEntries(
-    ["convolution", "pooling", "transposed convolution"].map((name) => [name, name])) });
-  const tick = (label, change) => h("label", { class: "d2-tick" },
-    h("input", { type: "checkbox", onchange: (event) => change(event.target.checked) }), label);
-  const same = tick('padding="same"', (on) => set(model, "padding", on ? "same" : 0));
-  const ceil = tick("ceil_mode", (on) => set(model, "ceil_mode", on));
-  const range = (name, label, min, max) => slider(model, name,
-    { label, min, max, read: (value) => value === "same" ? 0 : value });
-  const sliders = [range("size", "Size n", 1, 32), range("kernel_size", "Kernel k", 1, 11),
-    range("stride", "Stride s", 1, 8), range("padding", "Padding p", 0, 5),
-    range("dilation", "Dilation d", 1, 4)];
-  const outputPadding = range("output_padding", "Output padding a", 0, 7);
+function render({ model, el }) {
+  const view = hold(model, [...Object.keys(DEFAULTS), "position"]);
+  const isSame = () => view.get("padding") === "same", isOf = (name) => view.get("operation") === name;
+  const range = (name, label, min, max, hidden) => slider(view, name, { label, min, max, hidden });
+  const controls = h("div", { class: "d2-controls" },
+    menu(view, null, { label: "Example", options: Object.keys(PRESETS), own: "your own settings",
+      read: () => Object.keys(PRESETS).find((name) =>
+        Object.entries(PRESETS[name]).every(([trait, value]) => view.get(trait) === value)) ?? "",
+      write: (name) =>
+        view.set({ ...PRESETS[name], position: outputSize(PRESETS[name]) - 1 }) }),
+    menu(view, "operation", { label: "Operation",
+      options: ["convolution", "pooling", "transposed convolution"] }),
+    tick(view, "padding", { label: 'padding="same"', read: isSame,
+      write: (on) => view.set("padding", on ? "same" : 0),
+      hidden: () => !isOf("convolution") && !isSame() }),
+    tick(view, "ceil_mode", { label: "ceil_mode", hidden: () => !isOf("pooling") }),
+    range("output_padding", "Output padding a", 0, 7, () => !isOf("transposed convolution")));
+  const sliders = h("div", { class: "d2-sliders" }, range("size", "Size n", 1, 32),
+    range("kernel_size", "Kernel k", 1, 11), range("stride", "Stride s", 1, 8),
+    range("padding", "Padding p", 0, 5, isSame), range("dilation", "Dilation d", 1, 4));
   const position = h("input", { type: "range", min: 0, "aria-label": "Output",
-    oninput: () => set(model, "position", Number(position.value)) });
+    oninput: () => view.set("position", Number(position.value)) });
 
-  // A pointer over the picture chooses an output as long as it is there; a press, for good.
-  let hovered = null, centres = [];
-  const { later } = model;
-  function point({ clientX, type, buttons }) {
-    const far = (c) => Math.abs(c - clientX + svg.getBoundingClientRect().left);
-    hovered = centres.reduce((best, c, o) => far(c) < far(centres[best]) ? o : best, 0);
-    if (buttons) set(model, "position", hovered);
-    if (type === "pointerleave") hovered = null;
-    later();
-  }
-  const svg = h("svg", { onpointermove: point, onpointerdown: point, onpointerleave: point,
-    onclick: () => position.focus({ preventScroll: true }), role: "img", "aria-label":
+  let centres = [];
+  const svg = h("svg", { onclick: () => position.focus({ preventScroll: true }), role: "img",
+    "aria-label":
     "Above, the input; below the cells that it reads, the kernel; at the bottom, the outputs." });
+  const over = pointing(view, svg,
+    ({ clientX }) => closest(centres, clientX - svg.getBoundingClientRect().left),
+    (output) => view.set("position", output));
   const legend = h("p", { class: "d2-legend" }), words = readout(), maths = h("div"), told = h("p");
-  const root = h("div", { class: "d2 d2-output-size", role: "group" },
-    h("div", { class: "d2-controls" },
-      h("label", { class: "d2-field" }, "Example", presets), operation, same, ceil, outputPadding),
-    h("div", { class: "d2-sliders" }, ...sliders),
-    legend, svg, position, words, h("div", { class: "d2-formula" }, maths, told));
+  const root = figure(view, "d2-output-size", controls, sliders, legend, svg, position, words,
+    h("div", { class: "d2-formula" }, maths, told));
 
   function show() {
-    const state = current(), plan = layout(state), reason = refusal(state);
+    const state = view.state(), plan = layout(state), reason = refusal(state);
     const [left, right] = sides(state), last = Math.max(plan.starts.length - 1, 0);
-    if (!reason && state.position > last) set(model, "position", last);
-    presets.value = Object.keys(PRESETS).find((name) =>
-      Object.keys(DEFAULTS).every((trait) => PRESETS[name][trait] === state[trait])) ?? "";
-    root.setAttribute("aria-label", state.label);
-    same.hidden = state.operation !== "convolution" && state.padding !== "same";
-    same.firstChild.checked = sliders[3].hidden = state.padding === "same";
-    ceil.hidden = state.operation !== "pooling";
-    ceil.firstChild.checked = state.ceil_mode;
-    outputPadding.hidden = !isTransposed(state);
+    if (!reason && state.position > last) view.set("position", last);
     Object.assign(position, { hidden: reason !== null, max: last, value: state.position });
-    const chosen = Math.min(hovered ?? state.position, last);
-    centres = draw(svg, state, plan, chosen, Math.max(svg.getBoundingClientRect().width, 200));
+    const chosen = Math.min(over() ?? state.position, last);
+    centres = draw(svg, state, plan, chosen, widthOf(svg));
     legend.replaceChildren(...Object.entries({
-      input: count(state.size, "input"),
+      input: counted(state.size, "input"),
       zero: isTransposed(state) ? "zeros" : right && `padding ${left} + ${right}`,
       kernel: `${state.operation === "pooling" ? "window" : "kernel"}, spans ${plan.extent}`,
       misfit: plan.misfit !== null && "does not fit",
       unread: plan.unread.length && `${plan.unread.length} never read`,
-      output: count(plan.starts.length, "output"),
+      output: counted(plan.starts.length, "output"),
       overlap: isTransposed(state) && "how many inputs an output sums",
     }).flatMap(([name, text]) => text ? [h("span", { class: `d2-key-${name}` }, text)] : []));
-    words.textContent = reason ? `PyTorch refuses: ${reason}.`
-      : reading(state, plan, chosen) + leftOver(state, plan);
+    say(words, reason ? `PyTorch refuses: ${reason}.`
+      : reading(state, plan, chosen) + leftOver(state, plan));
     maths.innerHTML = formula(state);
     told.textContent = reason ? "" : explanation(state, plan);
   }
-  return model.mount(el, root, traits, show);
+  return view.mount(el, root, show);
 }
 
 export default { render };

@@ -5,15 +5,19 @@ from typing import Any
 
 import traitlets
 
-from d2lite.explore.explorer import Checked, Explorer, flag, one_of, whole
+from d2lite.checks import boolean, integer, one_of
+from d2lite.explore.explorer import Checked, Explorer, Read
 from d2lite.shapes import conv_output_size, conv_transpose_output_size, pool_output_size
 
 LARGEST = 512  # cells; the sliders stop earlier, unless a larger number is given
 
 
-def _padding(name: str, value: Any) -> int | str:
-    """Check that a padding is "same" or an integer."""
-    return value if value == "same" else whole(0, LARGEST)(name, value)
+def _padding(value: Any) -> int | str:
+    """Read a padding: "same" or an integer."""
+    if value == "same":
+        return value
+    integer(at_least=0, at_most=LARGEST)(value)
+    return int(value)
 
 
 class OutputSizeExplorer(Explorer):
@@ -44,15 +48,15 @@ class OutputSizeExplorer(Explorer):
     54
     """
 
-    size = Checked(10, whole(1, LARGEST))
-    kernel_size = Checked(3, whole(1, LARGEST))
-    stride = Checked(1, whole(1, LARGEST))
-    padding = Checked(0, _padding)
-    dilation = Checked(1, whole(1, LARGEST))
-    output_padding = Checked(0, whole(0, LARGEST))
-    ceil_mode = Checked(False, flag)
+    size = Checked(10, integer(at_least=1, at_most=LARGEST))
+    kernel_size = Checked(3, integer(at_least=1, at_most=LARGEST))
+    stride = Checked(1, integer(at_least=1, at_most=LARGEST))
+    padding = Read(0, _padding)
+    dilation = Checked(1, integer(at_least=1, at_most=LARGEST))
+    output_padding = Checked(0, integer(at_least=0, at_most=LARGEST))
+    ceil_mode = Checked(False, boolean)
     operation = Checked("convolution", one_of("convolution", "pooling", "transposed convolution"))
-    position = Checked(0, whole(0, 10**6))
+    position = Checked(0, integer(at_least=0, at_most=10**6))
     label = traitlets.Unicode("Output-size explorer").tag(sync=True)
 
     @property

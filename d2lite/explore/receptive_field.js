@@ -61,8 +61,6 @@ const refusal = ({ operation, kernel_size, padding }) =>
 
 // ---- Words --------------------------------------------------------------------------------------
 
-const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
-
 /** What the chosen unit sees, in words. */
 export function reading({ size, layers, unit }) {
   const rows = fieldsOf(size, layers), depth = rows.length - 1;
@@ -71,17 +69,17 @@ export function reading({ size, layers, unit }) {
   if (depth < layers.length) {
     const { padding } = layers[depth], cells = rows[depth].units + 2 * padding;
     return `Layer ${depth + 1} does not fit: its kernel spans ${reach(layers[depth]) + 1}, it ` +
-      `finds ${count(cells, "cell")}${padding ? " with its padding" : ""}.`;
+      `finds ${counted(cells, "cell")}${padding ? " with its padding" : ""}.`;
   }
   const { size: field, jump, start, units } = rows[depth];
   const { first, last, read } = cone(size, layers, unit)[0];
   const from = Math.max(first, 0), to = Math.min(last, size - 1), inside = Math.max(to - from + 1, 0);
   const place = inside ? `pixels ${from} to ${to}` : "no pixel";
   const beyond = field > inside ? `; ${field - inside} of them lie in the padding` : "";
-  const gaps = inside > read.length ? ` It passes over ${count(inside - read.length, "pixel")} ` +
+  const gaps = inside > read.length ? ` It passes over ${counted(inside - read.length, "pixel")} ` +
     "between them." : "";
-  const step = units > 1 ? ` The next unit's field lies ${count(jump, "pixel")} further on.` : "";
-  return `Unit ${unit} (of 0 to ${units - 1}) has a field of ${count(field, "pixel")}: ${place}` +
+  const step = units > 1 ? ` The next unit's field lies ${counted(jump, "pixel")} further on.` : "";
+  return `Unit ${unit} (of 0 to ${units - 1}) has a field of ${counted(field, "pixel")}: ${place}` +
     `${beyond}.${gaps}${step}`;
 }
 
@@ -89,15 +87,13 @@ export function reading({ size, layers, unit }) {
 export function cost(layers) {
   const weights = layers.filter((each) => each.operation === "convolution")
     .map((each) => each.kernel_size ** 2);
-  const total = weights.reduce((a, b) => a + b, 0);
-  return weights.length ? `As square kernels between C channels, ${count(weights.length,
-    "convolution")}: ${total.toLocaleString("en")} C² weights.` : "No weights: nothing but pooling.";
+  return weights.length ? `As square kernels between C channels, ${counted(weights.length,
+    "convolution")}: ${thousands(sum(weights))} C² weights.` : "No weights: nothing but pooling.";
 }
 
 // ---- Picture ------------------------------------------------------------------------------------
 
 const MARGIN = 44; // for the names of the rows
-const tone = (name) => `var(--d2-${name})`;
 
 /** Draw the rows and the cone, `width` pixels wide, into `svg`; return the x of each output unit. */
 function draw(svg, { size, layers, unit }, width) {
@@ -117,11 +113,8 @@ function draw(svg, { size, layers, unit }, width) {
   const one = (i, u) => box(i, edge(i, u) + gap, edge(i, u + 1) - gap);
   const path = (d, name, fill, dashes) => h("path", { d, fill: tone(name), stroke: tone(name),
     "fill-opacity": fill, "stroke-width": cells ? 1 : 0.5, "stroke-dasharray": dashes });
-  const write = (text, x, i, anchor, name = "muted") => h("text", { x, y: y(i) + tall / 2 + 4,
-    fill: tone(name), "text-anchor": anchor }, text);
-  const title = (text, x, anchor) => h("text", { x, y: 11, fill: tone("muted"),
-    "text-anchor": anchor }, text);
-  const marks = [title("layer", MARGIN - 8, "end"), title("units", width - 2, "end")];
+  const label = (text, x, i, ...look) => write(text, x, y(i) + tall / 2 + 4, ...look);
+  const marks = [write("layer", MARGIN - 8, 11, "end"), write("units", width - 2, 11, "end")];
 
   // The cone, behind everything: from the edges of its units in one row to those in the next.
   seen.slice(1).forEach((below, i) => {
@@ -147,15 +140,12 @@ function draw(svg, { size, layers, unit }, width) {
       marks.push(path(apart || !dense ? read.map((u) => one(i, u)).join("")
         : box(i, edge(i, read[0] ?? 0), edge(i, (read.at(-1) ?? -1) + 1)), name, 1));
       if (cells && i === 0 && scale >= 15 + 5 * (size > 100)) for (let u = 0; u < size; u++)
-        marks.push(write(u, x(u), i, "middle", read.includes(u) ? "paper" : "muted"));
+        marks.push(label(u, x(u), i, "middle", read.includes(u) ? "paper" : "muted"));
     }
     if (!crowded || i === 0 || i === depth || (i % 3 === 0 && depth - i > 1)) marks.push(
-      write(i ? i : "input", MARGIN - 8, i, "end"), write(units, width - 2, i, "end"));
+      label(i ? i : "input", MARGIN - 8, i, "end"), label(units, width - 2, i, "end"));
   });
-  const height = y(depth) + tall + 4;
-  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  svg.setAttribute("height", height);
-  svg.replaceChildren(...marks);
+  paint(svg, width, y(depth) + tall + 4, marks);
   return Array.from({ length: seen.length ? rows[depth].units : 0 },
     (_, u) => Number(x(rows[depth].start + u * rows[depth].jump)));
 }
@@ -180,66 +170,54 @@ const PRESETS = {
 const SETTINGS = { kernel_size: ["kernel", 1, 64], stride: ["stride", 1, 16],
   padding: ["padding", 0, 64], dilation: ["dilation", 1, 32] };
 
-function render({ model: shared, el }) {
-  const model = hold(shared);
-  const current = () => ({ size: model.get("size"), layers: model.get("layers"),
-    unit: model.get("unit") });
+function render({ model, el }) {
+  const view = hold(model, ["layers", "size", "unit"]), current = view.state;
 
   /** Take over a change of the stack; the unit stays among those there are. */
   function change(state) {
     const { size, layers, unit } = { ...current(), ...state };
     const rows = fieldsOf(size, layers), fits = rows.length > layers.length;
-    model.set("layers", layers);
-    model.set("size", size);
-    if (fits) model.set("unit", Math.min(unit, rows.at(-1).units - 1));
-    model.save_changes();
+    view.set({ layers, size, ...(fits ? { unit: Math.min(unit, rows.at(-1).units - 1) } : {}) });
   }
   const edit = (i, settings) => change({ layers: current().layers.map((each, j) =>
     j === i ? { ...each, ...settings } : each) });
 
-  const same = (a, b) => JSON.stringify(a.map((each) => Object.entries(each).sort())) ===
-    JSON.stringify(b.map((each) => Object.entries(each).sort()));
-  const presets = h("select", { onchange() {
-    const { size, layers } = PRESETS[presets.value];
-    change({ size, layers, unit: Math.floor((fieldsOf(size, layers).at(-1).units - 1) / 2) });
-  } }, h("option", { value: "", disabled: true }, "your own stack"),
-    ...Object.keys(PRESETS).map((name) => h("option", {}, name)));
-  const shown = h("b", { "aria-hidden": true });
-  const size = h("input", { type: "range", min: 1, max: 64,
-    oninput: () => change({ size: Number(size.value) }) });
+  const same = (a, b) => equal(...[a, b].map((layers) =>
+    layers.map((each) => Object.entries(each).sort())));
+  const presets = menu(view, null, { label: "Example", options: Object.keys(PRESETS),
+    own: "your own stack",
+    read: () => Object.keys(PRESETS).find((name) =>
+      PRESETS[name].size === view.get("size") && same(PRESETS[name].layers, view.get("layers"))) ?? "",
+    write(name) {
+      const { size, layers } = PRESETS[name];
+      change({ size, layers, unit: Math.floor((fieldsOf(size, layers).at(-1).units - 1) / 2) });
+    } });
+  const size = slider(view, "size", { label: "Input size n", min: 1, max: 64,
+    write: (size) => change({ size }) });
   const add = button("Add a layer", () => {
     const { layers } = current();
     if (layers.length >= MOST) return;
     change({ layers: [...layers, { ...layers.at(-1) }] });
-    model.now();
+    view.now();
     lines.at(-1).inputs.kernel_size.focus();
   });
   const unit = h("input", { type: "range", min: 0, "aria-label": "Unit of the last layer",
-    oninput: () => set(model, "unit", Number(unit.value)) });
+    oninput: () => view.set("unit", Number(unit.value)) });
 
-  // A pointer over the picture chooses a unit as long as it is there; a press, for good.
-  let hovered = null, centres = [], lines = [];
-  const { later } = model;
-  function point({ clientX, type, buttons }) {
-    if (!centres.length) return;
-    const far = (c) => Math.abs(c - clientX + svg.getBoundingClientRect().left);
-    hovered = centres.reduce((best, c, u) => far(c) < far(centres[best]) ? u : best, 0);
-    if (buttons) set(model, "unit", hovered);
-    if (type === "pointerleave") hovered = null;
-    later();
-  }
+  let centres = [], lines = [];
   const svg = h("svg", { role: "img", "aria-label": "Above, the input; below it a row for each " +
     "layer; shaded, the cone from the chosen unit up to the pixels that it sees.",
-    onpointermove: point, onpointerdown: point, onpointerleave: point,
     onclick: () => unit.focus({ preventScroll: true }) });
+  const over = pointing(view, svg, ({ clientX }) => centres.length
+    ? closest(centres, clientX - svg.getBoundingClientRect().left) : null,
+    (unit) => view.set("unit", unit));
   const words = readout(), price = h("p", { class: "d2-price" }), body = h("tbody");
   const heads = ["", "layer", ...Object.values(SETTINGS).map(([name]) => name), "field", "jump",
     "start", ""];
   const head = h("thead", {}, h("tr", {}, ...heads.map((name) => name ? h("th", { scope: "col" },
     name.slice(0, 3), h("span", {}, name.slice(3))) : h("td")))); // short where there is no room
-  const root = figure(model, "d2-receptive-field",
-    h("div", { class: "d2-controls" }, h("label", { class: "d2-field" }, "Example", presets),
-      h("label", { class: "d2-field" }, h("span", {}, "Input size n ", shown), size), add),
+  const root = figure(view, "d2-receptive-field",
+    h("div", { class: "d2-controls" }, presets, size, add),
     svg, unit, words,
     h("table", { class: "d2-stack", "aria-label": "The stack of layers" }, head, body), price);
 
@@ -262,7 +240,7 @@ function render({ model: shared, el }) {
       const { layers } = current();
       if (layers.length === 1) return;
       change({ layers: layers.filter((_, j) => j !== i) });
-      model.now();
+      view.now();
       lines[Math.min(i, lines.length - 1)].remove.focus();
     }, { "aria-label": `remove ${name}` });
     const results = ["field", "jump", "start"].map((kind) => h("td", { class: `d2-${kind}` }));
@@ -275,12 +253,7 @@ function render({ model: shared, el }) {
     const state = current(), { layers } = state, rows = fieldsOf(state.size, layers);
     const fits = rows.length > layers.length, refused = layers.some(refusal);
     const last = fits ? rows.at(-1).units - 1 : 0;
-    if (fits && state.unit > last) set(model, "unit", last);
-    presets.value = Object.keys(PRESETS).find((name) =>
-      PRESETS[name].size === state.size && same(PRESETS[name].layers, layers)) ?? "";
-    const largest = state.size > 64 ? 2 ** Math.ceil(Math.log2(state.size + 1)) : 64;
-    size.max = size.matches(":active") ? Math.max(size.max, largest) : largest;
-    size.value = shown.textContent = state.size;
+    if (fits && state.unit > last) view.set("unit", last);
     if (lines.length !== layers.length) {
       lines = layers.map((_, i) => line(i));
       body.replaceChildren(...lines.map(({ element }) => element));
@@ -295,14 +268,14 @@ function render({ model: shared, el }) {
       remove.disabled = layers.length === 1;
     });
     add.disabled = layers.length === MOST;
-    const chosen = Math.min(hovered ?? state.unit, last);
+    const chosen = Math.min(over() ?? state.unit, last);
     Object.assign(unit, { max: last, value: chosen, hidden: !fits || refused });
     const now = { ...state, unit: chosen };
-    centres = draw(svg, now, Math.max(svg.getBoundingClientRect().width, 240));
-    words.textContent = reading(now);
+    centres = draw(svg, now, widthOf(svg));
+    say(words, reading(now));
     price.textContent = cost(layers);
   }
-  return model.mount(el, root, ["layers", "size", "unit"], show);
+  return view.mount(el, root, show);
 }
 
 export default { render };

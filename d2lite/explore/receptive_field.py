@@ -7,7 +7,8 @@ import torch
 import traitlets
 from torch import nn
 
-from d2lite.explore.explorer import Checked, Explorer, one_of, whole
+from d2lite.checks import check, integer, one_of
+from d2lite.explore.explorer import Checked, Explorer, Read
 from d2lite.receptive_field import Field, receptive_field
 
 LARGEST = 512  # input pixels
@@ -15,41 +16,50 @@ MOST = 40  # layers
 
 Layer = dict[str, int | str]
 
-_RANGES = {"kernel_size": (1, 64), "stride": (1, 16), "padding": (0, 64), "dilation": (1, 32)}
+_RULES = {
+    "kernel_size": integer(at_least=1, at_most=64),
+    "stride": integer(at_least=1, at_most=16),
+    "padding": integer(at_least=0, at_most=64),
+    "dilation": integer(at_least=1, at_most=32),
+}
 
 
-def _layer(name: str, value: Any) -> Layer:
+def _layer(value: Any) -> Layer:
     """Read one layer, given by keywords or as a list [kernel_size, stride, padding, dilation]."""
     if isinstance(value, Mapping):
         given = dict(value)
     elif isinstance(value, Iterable) and not isinstance(value, str):
-        given = dict(zip(_RANGES, numbers := list(value), strict=False))
-        if not 1 <= len(numbers) <= len(_RANGES):
-            raise ValueError(f"{name}={value!r}: must be 1 to 4 numbers, {', '.join(_RANGES)}")
+        given = dict(zip(_RULES, numbers := list(value), strict=False))
+        if not 1 <= len(numbers) <= len(_RULES):
+            raise ValueError(f"must be 1 to 4 numbers, {', '.join(_RULES)}")
     else:
-        raise TypeError(f"{name}={value!r}: must be a dict or a list, such as [3, 1, 1]")
-    if unknown := given.keys() - {"operation", *_RANGES}:
-        raise TypeError(f"{name}: {', '.join(sorted(map(str, unknown)))}: no setting of a layer")
+        raise TypeError("must be a dict or a list, such as [3, 1, 1]")
+    if unknown := given.keys() - {"operation", *_RULES}:
+        raise TypeError(f"{', '.join(sorted(map(str, unknown)))}: no setting of a layer")
     if "kernel_size" not in given:
-        raise TypeError(f"{name}={value!r}: must have a kernel_size")
+        raise TypeError("must have a kernel_size")
     operation = given.setdefault("operation", "convolution")
-    one_of("convolution", "pooling")(f"{name}.operation", operation)
+    check("operation", operation, one_of("convolution", "pooling"))
     stride = given["kernel_size"] if operation == "pooling" else 1
     full = {"stride": stride, "padding": 0, "dilation": 1, **given}
-    settings = {s: whole(*limits)(f"{name}.{s}", full[s]) for s, limits in _RANGES.items()}
+    for setting, rule in _RULES.items():
+        check(setting, full[setting], rule)
+    settings = {setting: int(full[setting]) for setting in _RULES}
     if operation == "pooling" and settings["padding"] > settings["kernel_size"] // 2:
-        raise ValueError(f"{name}.padding={settings['padding']}: must be ≤ half the kernel_size")
+        raise ValueError(f"padding={settings['padding']}: must be ≤ half the kernel_size")
     return {"operation": operation, **settings}
 
 
-def _layers(name: str, value: Any) -> list[Layer]:
-    """Check that a value is a list of layers, and fill in what is not given."""
+def _layers(value: Any) -> list[Layer]:
+    """Read a list of layers, and fill in what is not given."""
     if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
-        raise TypeError(f"{name}={value!r}: must be a list of layers, such as [[3], [3]]")
-    layers = [_layer(f"{name}[{i}]", layer) for i, layer in enumerate(value)]
+        raise TypeError("must be a list of layers, such as [[3], [3]]")
+    layers = list(value)
+    for i, layer in enumerate(layers):
+        check(f"[{i}]", layer, _layer)
     if not 1 <= len(layers) <= MOST:
-        raise ValueError(f"{name}: {len(layers)} of them, must be between 1 and {MOST}")
-    return layers
+        raise ValueError(f"{len(layers)} of them, must be between 1 and {MOST}")
+    return [_layer(layer) for layer in layers]
 
 
 class ReceptiveFieldExplorer(Explorer):
@@ -76,9 +86,9 @@ class ReceptiveFieldExplorer(Explorer):
     Field(size=7, jump=1, start=3.0)
     """
 
-    layers = Checked(_layers("layers", [[3], [3], [3]]), _layers)
-    size = Checked(12, whole(1, LARGEST))
-    unit = Checked(0, whole(0, 10**6))
+    layers = Read(_layers([[3], [3], [3]]), _layers)
+    size = Checked(12, integer(at_least=1, at_most=LARGEST))
+    unit = Checked(0, integer(at_least=0, at_most=10**6))
     label = traitlets.Unicode("Receptive-field explorer").tag(sync=True)
 
     @property
@@ -122,7 +132,7 @@ class ReceptiveFieldExplorer(Explorer):
             fields += receptive_field(stack, (1, 1, self.size)).values()
         ends = [(self.unit, self.unit)]  # the first and last unit of the cone, from the last layer
         for layer in reversed(self.layers[:depth]):
-            k, s, p, d = (int(layer[name]) for name in _RANGES)
+            k, s, p, d = (int(layer[name]) for name in _RULES)
             first, last = ends[0]
             ends.insert(0, (first * s - p, last * s - p + d * (k - 1)))
         spans = []  # of each row and of the cone in it, in pixels
@@ -144,7 +154,7 @@ class ReceptiveFieldExplorer(Explorer):
 
 
 def _module(layer: Layer) -> nn.Module:
-    k, s, p, d = (int(layer[name]) for name in _RANGES)
+    k, s, p, d = (int(layer[name]) for name in _RULES)
     if layer["operation"] == "pooling":
         return nn.MaxPool2d((1, k), (1, s), (0, p), (1, d))
     with torch.random.fork_rng([]):
@@ -154,12 +164,12 @@ def _module(layer: Layer) -> nn.Module:
 def _sizes(size: int, layers: list[Layer]) -> list[int]:
     """List the sizes of the input and of each layer, as far as the kernels fit.
 
-    >>> _sizes(5, _layers("layers", [[3, 2], [2], [2]]))
+    >>> _sizes(5, _layers([[3, 2], [2], [2]]))
     [5, 2, 1]
     """
     sizes = [size]
     for layer in layers:
-        k, s, p, d = (int(layer[name]) for name in _RANGES)
+        k, s, p, d = (int(layer[name]) for name in _RULES)
         room = sizes[-1] + 2 * p - d * (k - 1) - 1
         if room < 0:
             break

@@ -34,8 +34,8 @@ export function ratesOf(settings, name) {
 
 /** The sums of the first 1, 2, … rates, each as a share of that of `lr` at every step. */
 export function distances(rates, lr) {
-  let sum = 0;
-  return rates.map((rate, step) => (sum += rate) / (step + 1) / lr);
+  let total = 0;
+  return rates.map((rate, step) => (total += rate) / (step + 1) / lr);
 }
 
 const DIVERGED = 100; // a loss
@@ -114,127 +114,74 @@ function reading({ step, total_steps }, all) {
 
 const TONES = { constant: ["muted", null], step_decay: ["kernel", "7 3"], cosine: ["input", null],
   one_cycle: ["output", "9 3 2 3"], triangular: ["gradient", "3 3"] };
-const LEFT = 46, RIGHT = 8, TOP = 22, TALL = 150, BELOW = 22;
-const tone = (name) => `var(--d2-${name})`, tenth = (x) => Math.round(10 * x) / 10;
-
-/** Round numbers for the ticks of an axis from `low` to `high`. */
-function ticks(low, high, logarithmic) {
-  if (logarithmic) {
-    const first = Math.ceil(Math.log10(low) - 1e-9), last = Math.floor(Math.log10(high) + 1e-9);
-    const apart = Math.ceil((last - first + 1) / 5);
-    return Array.from({ length: Math.max(0, Math.floor((last - first) / apart) + 1) },
-      (_, i) => 10 ** (last - i * apart));
-  }
-  const raw = (high - low) / 4, unit = 10 ** Math.floor(Math.log10(raw));
-  const apart = [1, 2, 5, 10].map((m) => m * unit).find((each) => each >= raw * 0.999);
-  return Array.from({ length: Math.floor((high - low) / apart + 1e-9) + 1 }, (_, i) => low + i * apart);
-}
+const LEFT = 46, RIGHT = 8, TOP = 22, BOTTOM = 172, BELOW = 22;
 
 /** Draw lines over the steps into `svg`. A line: { name, values, faint }. */
-function draw(svg, { title, lines, low, high, logarithmic, total, step, marks, width }) {
-  const right = width - RIGHT, bottom = TOP + TALL, scale = logarithmic ? Math.log10 : (v) => v;
-  const x = (at) => LEFT + (right - LEFT) * at / total;
-  const floor = scale(low), reach = scale(high) - floor;
-  const y = (value) => bottom - TALL * Math.min(Math.max( // 1e-30: no logarithm of 0
-    (scale(Math.max(value, 1e-30)) - floor) / reach, -0.02), 1.02);
-  const text = (content, x, y, anchor) =>
-    h("text", { x, y, fill: tone("muted"), "text-anchor": anchor }, content);
-  const line = (d, name, attributes) =>
-    h("path", { d, fill: "none", stroke: tone(name), ...attributes });
-  const elements = [text(title, 0, 12, "start")];
-  for (const value of ticks(low, high, logarithmic)) elements.push(
-    line(`M${LEFT} ${tenth(y(value))}H${right}`, "line", { "stroke-width": 1 }),
-    text(tell(Number(value.toPrecision(6))), LEFT - 6, y(value) + 4, "end"));
-  const along = ticks(0, total, false);
-  for (const at of along)
-    elements.push(text(at, x(at), bottom + 16, x(at) > right - 20 ? "end" : "middle"));
-  const here = `M${tenth(x(step))} ${TOP - 4}V${bottom}`;
-  elements.push(line(here, "ink", { "stroke-dasharray": "2 2" }));
-  const every = Math.ceil(total / (right - LEFT)); // no more points than pixels
-  for (const { name, values, faint } of lines) {
-    const last = values.length - 1;
-    let d = "";
-    for (let at = 0; at <= last; at++) if (at % every === 0 || at === last)
-      d += `${at ? "L" : "M"}${tenth(x(at))} ${tenth(y(values[at]))}`;
-    elements.push(line(d, TONES[name][0], faint ? { "stroke-width": 1, opacity: 0.55 }
-      : { "stroke-width": 2.5, "stroke-dasharray": TONES[name][1], "stroke-linejoin": "round" }));
-  }
-  for (const { name, value } of marks) if (Number.isFinite(value)) elements.push(h("circle",
-    { cx: x(step), cy: y(value), r: 4.5, fill: tone(TONES[name][0]) }));
-  svg.setAttribute("viewBox", `0 0 ${width} ${bottom + BELOW}`);
-  svg.setAttribute("height", bottom + BELOW);
-  svg.replaceChildren(...elements);
+function draw(svg, { title, lines, low, high, logarithm, total, step, marks, width }) {
+  const box = { left: LEFT, right: width - RIGHT, bottom: BOTTOM };
+  const x = linear([0, total], [LEFT, box.right]);
+  const scale = (logarithm ? logarithmic : linear)([low, high], [BOTTOM, TOP]);
+  const y = (value) => within(scale(Math.max(value, 1e-30)), TOP - 3, BOTTOM + 3); // no log of 0
+  const every = Math.ceil(total / (box.right - LEFT)); // no more points than pixels
+  const levels = logarithm ? powers(Math.log10(low), Math.log10(high)) : ticks(low, high);
+  paint(svg, width, BOTTOM + BELOW, [
+    write(title, 0, 12, "start"),
+    ...axes(box, x, ticks(0, total).map((at) => [at, at]), y,
+      levels.map((value) => [value, tell(Number(value.toPrecision(6)))])),
+    line(`M${x(step).toFixed(1)} ${TOP - 4}V${BOTTOM}`, tone("ink"), 1, "2 2"),
+    ...lines.map(({ name, values, faint }) => {
+      const points = values.map((value, at) => [x(at), y(value)])
+        .filter((_, at) => at % every === 0 || at === values.length - 1);
+      const drawn = line(curve(points), tone(TONES[name][0]), faint ? 1 : 2.5,
+        faint ? null : TONES[name][1]);
+      if (faint) drawn.setAttribute("opacity", 0.55);
+      return drawn;
+    }),
+    ...marks.filter(({ value }) => Number.isFinite(value)).map(({ name, value }) =>
+      h("circle", { cx: x(step), cy: y(value), r: 4.5, fill: tone(TONES[name][0]) }))]);
 }
 
 // ---- Controls -----------------------------------------------------------------------------------
 
-function render({ model: shared, el }) {
-  const model = hold(shared);
-  const traits = ["schedules", "total_steps", "lr", "warmup", "start_factor", "step_size", "gamma",
-    "end_factor", "noise", "seed", "step", "log_scale"];
-  const current = () => Object.fromEntries(traits.map((name) => [name, model.get(name)]));
-
-  const boxes = Object.entries(NAMES).map(([name, text]) => {
-    const [colour, dashes] = TONES[name];
-    const box = h("input", { type: "checkbox", onchange() {
-      const chosen = Object.keys(NAMES).filter((each, i) => boxes[i].box.checked);
-      if (chosen.length) set(model, "schedules", chosen);
-      else box.checked = true; // one stays
-    } });
-    const key = h("svg", { viewBox: "0 0 26 10", width: 26, height: 10, "aria-hidden": true },
-      h("path", { d: "M1 5H25", stroke: tone(colour), "stroke-width": 3, "stroke-dasharray": dashes }));
-    return { name, box, element: h("label", { class: "d2-tick" }, box, key, text) };
-  });
-  const logarithmic = h("input", { type: "checkbox",
-    onchange: () => set(model, "log_scale", logarithmic.checked) });
-
-  /** A slider from `min` to `max` whose value is told by `write`; `log` makes it logarithmic. */
-  function range(name, label, { min, max, step = 1, log = false, write = tell }) {
-    const shown = h("b", { "aria-hidden": true });
-    const to = log ? Math.log10 : (x) => x;
-    const from = log ? (x) => Number((10 ** x).toPrecision(2)) : (x) => x;
-    const input = h("input", { type: "range", min: to(min), max: to(max), step,
-      oninput: () => set(model, name, from(Number(input.value))) });
-    const show = (value) => {
-      if (from(Number(input.value)) !== value) input.value = to(value);
-      shown.textContent = write(value);
-      input.setAttribute("aria-valuetext", write(value));
-    };
-    const words = h("span", {}, `${label} `, shown);
-    return { name, show, input, element: h("label", { class: "d2-field" }, words, input) };
-  }
+function render({ model, el }) {
+  const view = hold(model, ["schedules", "total_steps", "lr", "warmup", "start_factor", "step_size",
+    "gamma", "end_factor", "noise", "seed", "step", "log_scale"]);
+  const drawn = (name) => view.get("schedules").includes(name);
+  const boxes = Object.entries(NAMES).map(([name, text]) => tick(view, null, {
+    label: [key(tone(TONES[name][0]), TONES[name][1]), text], read: () => drawn(name), write(on) {
+      const chosen = Object.keys(NAMES).filter((each) => each === name ? on : drawn(each));
+      if (chosen.length) view.set("schedules", chosen);
+      else view.later(); // one stays
+    } }));
+  const share = { max: 1, step: 0.01, tell };
   const sliders = [
-    range("total_steps", "Steps in all", { min: 10, max: 1000, step: 10 }),
-    range("lr", "Learning rate", { min: 1e-3, max: 10, step: 0.05, log: true }),
-    range("warmup", "Warm-up", { min: 0, max: 0.5, step: 0.01, write: percent }),
-    range("start_factor", "… from a factor of", { min: 0, max: 1, step: 0.01,
-      write: (x) => tell(Number(x.toFixed(2))) }),
-    range("step_size", "Decay every", { min: 1, max: 300 }),
-    range("gamma", "… by a factor of", { min: 0.01, max: 1, step: 0.01 }),
-    range("end_factor", "Cosine ends at", { min: 0, max: 1, step: 0.01 }),
-    range("noise", "Noise σ", { min: 0, max: 1, step: 0.01 }),
+    slider(view, "total_steps", { label: "Steps in all", min: 10, max: 1000, step: 10 }),
+    slider(view, "lr", { label: "Learning rate", min: 1e-3, max: 10, step: 0.05, log: true, tell }),
+    slider(view, "warmup", { label: "Warm-up", max: 0.5, step: 0.01, tell: percent }),
+    slider(view, "start_factor", { ...share, label: "… from a factor of",
+      tell: (x) => tell(Number(x.toFixed(2))), hidden: () => !rise(view.state()) }),
+    slider(view, "step_size", { label: "Decay every", min: 1, max: () => view.get("total_steps"),
+      hidden: () => !drawn("step_decay") }),
+    slider(view, "gamma", { ...share, label: "… by a factor of", min: 0.01,
+      hidden: () => !drawn("step_decay") }),
+    slider(view, "end_factor", { ...share, label: "Cosine ends at", hidden: () => !drawn("cosine") }),
   ];
-  const named = Object.fromEntries(sliders.map((each) => [each.name, each]));
-  const again = button("Other noise", () => set(model, "seed", (model.get("seed") + 1) % 10000));
   const cursor = h("input", { type: "range", min: 0, "aria-label": "Step",
-    oninput: () => set(model, "step", Number(cursor.value)) });
+    oninput: () => view.set("step", Number(cursor.value)) });
 
-  // A pointer over a picture moves the cursor as long as it is there; a press, for good.
-  let hovered = null;
-  const { later } = model;
-  function point({ clientX, type, buttons, currentTarget }) {
-    const { left, width } = currentTarget.getBoundingClientRect(), total = model.get("total_steps");
-    const at = Math.round((clientX - left - LEFT) / (width - LEFT - RIGHT) * total);
-    hovered = Math.min(Math.max(at, 0), total - 1);
-    if (buttons) set(model, "step", hovered);
-    if (type === "pointerleave") hovered = null;
-    later();
-  }
-  const picture = (label) => h("svg", { role: "img", "aria-label": label, onpointermove: point,
-    onpointerdown: point, onpointerleave: point, onclick: () => cursor.focus({ preventScroll: true }) });
-  const above = picture("The learning rate against the step, a line for each schedule.");
-  const below = picture("The loss of a noisy descent against the step, logarithmic, a line for " +
-    "each schedule, and its mean over all noise.");
+  const picture = (label) => {
+    const svg = h("svg", { role: "img", "aria-label": label,
+      onclick: () => cursor.focus({ preventScroll: true }) });
+    const over = pointing(view, svg, ({ clientX }) => {
+      const { left, width } = svg.getBoundingClientRect(), total = view.get("total_steps");
+      const at = linear([left + LEFT, left + width - RIGHT], [0, total])(clientX);
+      return within(Math.round(at), 0, total - 1);
+    }, (step) => view.set("step", step));
+    return [svg, over];
+  };
+  const [above, overAbove] = picture("The learning rate against the step, a line for each schedule.");
+  const [below, overBelow] = picture("The loss of a noisy descent against the step, logarithmic, a " +
+    "line for each schedule, and its mean over all noise.");
   const body = h("tbody"), words = readout();
   const heads = ["", "learning rate", "distance so far", "distance in all", "loss"];
   const table = h("table", { class: "d2-facts", "aria-label": "At the cursor" }, h("thead", {}, h("tr", {},
@@ -242,13 +189,12 @@ function render({ model: shared, el }) {
   const note = h("p", { class: "d2-note" }, "Distance: the sum of the learning rates, as a share " +
     "of what the constant schedule covers. The bowl has ten directions with curvatures from 1 to " +
     "0.05, so that a learning rate that stays above 2 diverges.");
-  const root = figure(model, "d2-schedule",
-    h("div", { class: "d2-controls d2-ticks", role: "group", "aria-label": "Schedules" },
-      ...boxes.map(({ element }) => element)),
-    h("div", { class: "d2-sliders" }, ...sliders.slice(0, 7).map(({ element }) => element)),
-    above, below, cursor,
-    h("div", { class: "d2-controls d2-below" }, named.noise.element, again,
-      h("label", { class: "d2-tick" }, logarithmic, "logarithmic learning rate")),
+  const root = figure(view, "d2-schedule",
+    h("div", { class: "d2-controls d2-ticks", role: "group", "aria-label": "Schedules" }, ...boxes),
+    h("div", { class: "d2-sliders" }, ...sliders), above, below, cursor,
+    h("div", { class: "d2-controls d2-below" }, slider(view, "noise", { ...share, label: "Noise σ" }),
+      button("Other noise", () => view.set("seed", (view.get("seed") + 1) % 10000)),
+      tick(view, "log_scale", { label: "logarithmic learning rate" })),
     words, table, note);
 
   let kept = [], keptSeed = null;
@@ -259,35 +205,27 @@ function render({ model: shared, el }) {
   }
 
   function show() {
-    const state = current(), { total_steps: total, lr } = state;
-    if (state.step >= total) set(model, "step", total - 1);
-    for (const { name, box } of boxes) box.checked = state.schedules.includes(name);
-    logarithmic.checked = state.log_scale;
-    named.step_size.input.max = Math.max(total, state.step_size);
-    for (const each of sliders) each.show(state[each.name]);
-    named.start_factor.element.hidden = !rise(state);
-    const drawn = (name) => state.schedules.includes(name);
-    named.step_size.element.hidden = named.gamma.element.hidden = !drawn("step_decay");
-    named.end_factor.element.hidden = !drawn("cosine");
-    const step = Math.min(hovered ?? state.step, total - 1);
+    const state = view.state(), { total_steps: total, lr } = state;
+    if (state.step >= total) view.set("step", total - 1);
+    const step = Math.min(overAbove() ?? overBelow() ?? state.step, total - 1);
     Object.assign(cursor, { max: total - 1, value: step });
 
     const random = noise(total * CURVATURES.length, state.seed);
     const all = state.schedules.map((name) => facts(state, name, random));
-    const width = Math.max(above.getBoundingClientRect().width, 240);
+    const width = widthOf(above);
     const mark = (values) => all.map((each) => ({ name: each.name, value: each[values][step] }));
-    draw(above, { title: "learning rate", logarithmic: state.log_scale, width, total, step,
+    draw(above, { title: "learning rate", logarithm: state.log_scale, width, total, step,
       low: state.log_scale ? lr / 1000 : 0, high: lr * 1.05, marks: mark("rates"),
       lines: all.map(({ name, rates }) => ({ name, values: rates })) });
     const losses = all.flatMap(({ run, mean }) => [...run, ...mean]);
     const lowest = losses.reduce((a, b) => Math.min(a, b));
     const highest = losses.reduce((a, b) => Math.max(a, b));
     draw(below, { title: "loss on a noisy bowl (thin: one run; thick: mean)",
-      logarithmic: true, width, total, step, marks: mark("run"),
-      low: Math.min(Math.max(lowest, 1e-8), 0.1), high: Math.min(Math.max(highest, 2), DIVERGED),
+      logarithm: true, width, total, step, marks: mark("run"),
+      low: within(lowest, 1e-8, 0.1), high: within(highest, 2, DIVERGED),
       lines: all.flatMap(({ name, run, mean }) =>
         [{ name, values: run, faint: true }, { name, values: mean }]) });
-    words.textContent = reading({ ...state, step }, all);
+    say(words, reading({ ...state, step }, all));
     body.replaceChildren(...all.map(({ name, rates, far, run }) => {
       const told = [tell(rates[step]), percent(far[step]), percent(far.at(-1)),
         step < run.length ? tell(run[step]) : "∞"];
@@ -295,7 +233,7 @@ function render({ model: shared, el }) {
         NAMES[name]), ...told.map((text) => h("td", {}, text)));
     }));
   }
-  return model.mount(el, root, traits, show);
+  return view.mount(el, root, show);
 }
 
 export default { render };

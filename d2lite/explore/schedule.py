@@ -7,21 +7,22 @@ from typing import Any
 import traitlets
 
 from d2lite import schedules
-from d2lite.explore.explorer import Checked, Explorer, flag, number, whole
+from d2lite.checks import boolean, integer, number
+from d2lite.explore.explorer import Checked, Explorer, Read
 from d2lite.schedules import Schedule
 
 NAMES = ("constant", "step_decay", "cosine", "one_cycle", "triangular")
 _TONES = dict(zip(NAMES, ("muted", "kernel", "input", "output", "gradient"), strict=True))
 
 
-def _names(name: str, value: Any) -> list[str]:
-    """Check that a value lists schedules, and put them into the order of ``NAMES``."""
+def _names(value: Any) -> list[str]:
+    """Read a list of schedules, and put them into the order of ``NAMES``."""
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise TypeError(f"{name}={value!r}: must be a list of names")
+        raise TypeError("must be a list of names")
     given = list(value)
     if not given or (unknown := [each for each in given if each not in NAMES]):
         what = f"{unknown[0]!r}" if given else "none"
-        raise ValueError(f"{name}: {what}, must be one or more of {', '.join(NAMES)}")
+        raise ValueError(f"{what}, must be one or more of {', '.join(NAMES)}")
     return [each for each in NAMES if each in given]
 
 
@@ -57,18 +58,19 @@ class ScheduleExplorer(Explorer):
     [1.0, 0.98, 0.9, 0.79, 0.65, 0.5, 0.35, 0.21, 0.1, 0.02]
     """
 
-    schedules = Checked(["constant", "step_decay", "cosine"], _names)
-    total_steps = Checked(300, whole(10, 1000))
-    lr = Checked(0.3, number(1e-4, 10))
-    warmup = Checked(0.0, number(0, 0.5))
-    start_factor = Checked(1 / 3, number(0, 1))
-    step_size = Checked(100, whole(1, 1000))
-    gamma = Checked(0.1, number(0.01, 1))
-    end_factor = Checked(0.0, number(0, 1))
-    noise = Checked(0.3, number(0, 1))
-    seed = Checked(0, whole(0, 9999))
-    step = Checked(0, whole(0, 999))
-    log_scale = Checked(False, flag)
+    charts = True
+    schedules = Read(["constant", "step_decay", "cosine"], _names)
+    total_steps = Checked(300, integer(at_least=10, at_most=1000))
+    lr = Checked(0.3, number(at_least=1e-4, at_most=10))
+    warmup = Checked(0.0, number(at_least=0, at_most=0.5))
+    start_factor = Checked(1 / 3, number(at_least=0, at_most=1))
+    step_size = Checked(100, integer(at_least=1, at_most=1000))
+    gamma = Checked(0.1, number(at_least=0.01, at_most=1))
+    end_factor = Checked(0.0, number(at_least=0, at_most=1))
+    noise = Checked(0.3, number(at_least=0, at_most=1))
+    seed = Checked(0, integer(at_least=0, at_most=9999))
+    step = Checked(0, integer(at_least=0, at_most=999))
+    log_scale = Checked(False, boolean)
     label = traitlets.Unicode("Schedule explorer").tag(sync=True)
 
     @property

@@ -33,10 +33,10 @@ export function nearest(x, kernel, scale, padding) {
   const pixel = (i, j) =>
     i >= 0 && j >= 0 && i < side && j < side ? x[Math.floor(i / scale)][Math.floor(j / scale)] : 0;
   return matrix(out, out, (i, j) => {
-    let sum = 0;
+    let total = 0;
     for (let a = 0; a < k; a++)
-      for (let b = 0; b < k; b++) sum += kernel[a][b] * pixel(i + a - padding, j + b - padding);
-    return sum;
+      for (let b = 0; b < k; b++) total += kernel[a][b] * pixel(i + a - padding, j + b - padding);
+    return total;
   });
 }
 
@@ -105,7 +105,6 @@ function stamping(state, i, j, side) {
 
 // ---- Picture ------------------------------------------------------------------------------------
 
-const colour = (name) => `var(--d2-${name})`;
 const drawn = (d, attributes) => h("path", { d, fill: "none", ...attributes });
 
 /** A square picture of `side` × `side` cells, `width` pixels wide. */
@@ -122,8 +121,7 @@ function canvas(svg, side) {
     },
     box: (i, j, tall = 1, wide = tall) => `M${x(j) + gap} ${y(i) + gap}H${x(j + wide) - gap}` +
       `V${y(i + tall) - gap}H${x(j) + gap}z`,
-    write: (text, i, j, name = "ink") => h("text",
-      { x: x(j + 0.5), y: y(i + 0.5) + 4.5, fill: colour(name), "text-anchor": "middle" }, text),
+    label: (text, i, j) => write(text, x(j + 0.5), y(i + 0.5) + 4.5, "middle", "ink"),
   };
 }
 
@@ -140,9 +138,9 @@ function drawInput(svg, state, chosen) {
   }
   const dots = view.cell > 7 ? "1.5 2.5" : null;
   svg.replaceChildren(
-    drawn(marks.zero, { stroke: colour(dots ? "muted" : "line"), "stroke-dasharray": dots }),
-    drawn(marks.input, { stroke: colour("input"), fill: colour("input"), "fill-opacity": 0.25 }),
-    drawn(marks.chosen, { stroke: colour("input"), fill: colour("input") }));
+    drawn(marks.zero, { stroke: tone(dots ? "muted" : "line"), "stroke-dasharray": dots }),
+    drawn(marks.input, { stroke: tone("input"), fill: tone("input"), "fill-opacity": 0.25 }),
+    drawn(marks.chosen, { stroke: tone("input"), fill: tone("input") }));
   const index = (d) => Math.floor(flat ? (d - border) / s : (d - border) / s + 0.5 - 0.5 / s);
   return (event) => view.at(event).map(index);
 }
@@ -155,16 +153,16 @@ function drawOutput(svg, state, values, chosen) {
   values.forEach((row, i) => row.forEach((value, j) => {
     const shade = Math.round(40 * share(value)) * (value < 0 ? -1 : 1);
     paths.set(shade, (paths.get(shade) ?? "") + view.box(i, j));
-    if (numbers) marks.push(view.write(texts[i][j], i, j));
+    if (numbers) marks.push(view.label(texts[i][j], i, j));
   }));
   const [rows, columns] = chosen.map((i) => reach(state, i, values.length));
   const stamp = rows[0] <= rows[1] && columns[0] <= columns[1] &&
     view.box(rows[0], columns[0], rows[1] - rows[0] + 1, columns[1] - columns[0] + 1);
   svg.replaceChildren(
     ...[...paths].map(([shade, d]) => drawn(d, {
-      fill: colour(shade < 0 ? "kernel" : "output"), "fill-opacity": Math.abs(shade) / 40 * (numbers ? 0.55 : 0.9),
-      stroke: view.cell > 7 && colour("line"), "stroke-width": 0.5,
-    })), ...marks, drawn(stamp || "", { stroke: colour("ink"), "stroke-width": 2.5 }));
+      fill: tone(shade < 0 ? "kernel" : "output"), "fill-opacity": Math.abs(shade) / 40 * (numbers ? 0.55 : 0.9),
+      stroke: view.cell > 7 && tone("line"), "stroke-width": 0.5,
+    })), ...marks, drawn(stamp || "", { stroke: tone("ink"), "stroke-width": 2.5 }));
   const middle = isNearest(state) ? p - (k - 1) / 2 + s / 2 : (k - 1) / 2 - p + 0.5;
   return (event) => view.at(event).map((d) => Math.round((d - middle) / s));
 }
@@ -174,47 +172,37 @@ function drawOutput(svg, state, values, chosen) {
 const NUMBERS = { size: ["Input n", 1, 8], kernel_size: ["Kernel k", 1, 7], stride: ["Stride s", 1, 4],
   padding: ["Padding p", 0, 4] };
 
-function render({ model: shared, el }) {
-  const model = hold(shared);
-  const traits = [...Object.keys(NUMBERS), "method", "weights", "row", "column", "label"];
-  const current = () => Object.fromEntries(traits.map((name) => [name, model.get(name)]));
-  const names = (...options) => Object.fromEntries(options.map((name) => [name, name]));
-  const method = menu(model, "method",
-    { label: "Way up", options: names("transposed convolution", NEAREST) });
-  const weights = menu(model, "weights",
-    { label: "Weights", options: { ones: "all ones", random: "random", tent: "tent (bilinear)" } });
-  const range = (name, label, min, max) => slider(model, name, { label, min, max });
-  const sliders = Object.entries(NUMBERS).map(([name, setting]) => range(name, ...setting));
-  const places = [range("row", "Pixel: row", 0, 7), range("column", "Pixel: column", 0, 7)];
+function render({ model, el }) {
+  const view = hold(model, [...Object.keys(NUMBERS), "method", "weights", "row", "column"]);
+  const controls = h("div", { class: "d2-controls" },
+    menu(view, "method", { label: "Way up", options: ["transposed convolution", NEAREST] }),
+    menu(view, "weights",
+      { label: "Weights", options: { ones: "all ones", random: "random", tent: "tent (bilinear)" } }));
+  const sliders = Object.entries(NUMBERS).map(([name, [label, min, max]]) =>
+    slider(view, name, { label, min, max }));
+  const places = ["row", "column"].map((name) => slider(view, name,
+    { label: `Pixel: ${name}`, max: () => view.get("size") - 1 }));
 
-  // A pointer over either picture chooses a pixel as long as it is there; a press, for good.
-  let hovered = null;
-  const { later } = model;
-  function point(event) {
-    const find = finders.get(event.currentTarget), last = model.get("size") - 1;
-    if (!find) return;
-    hovered = find(event).map((i) => Math.min(Math.max(i, 0), last));
-    if (event.buttons) { model.set("row", hovered[0]); set(model, "column", hovered[1]); }
-    if (event.type === "pointerleave") hovered = null;
-    later();
-  }
-  const finders = new Map();
-  const picture = (label) => h("svg", { role: "img", "aria-label": label, onpointermove: point,
-    onpointerdown: point, onpointerleave: point });
+  const finders = new Map(), overs = [];
+  const picture = (label) => {
+    const svg = h("svg", { role: "img", "aria-label": label });
+    overs.push(pointing(view, svg, (event) =>
+      finders.get(svg)?.(event).map((i) => within(i, 0, view.get("size") - 1)) ?? null,
+    ([row, column]) => view.set({ row, column })));
+    return svg;
+  };
   const before = picture("The input, as the kernel meets it."), after = picture("The output.");
   const above = [h("figcaption"), h("figcaption")], words = readout();
-  const root = figure(model, "d2-transposed",
-    h("div", { class: "d2-controls" }, method, weights),
-    h("div", { class: "d2-sliders" }, ...sliders),
+  const root = figure(view, "d2-transposed", controls, h("div", { class: "d2-sliders" }, ...sliders),
     h("div", { class: "d2-pictures" },
       h("figure", {}, above[0], before), h("figure", {}, above[1], after)),
     h("div", { class: "d2-sliders d2-places" }, ...places), words);
 
   function show() {
-    const state = current(), reason = refusal(state), { size: n, stride: s } = state;
-    for (const name of ["row", "column"]) if (state[name] >= n) set(model, name, n - 1);
-    for (const input of root.querySelectorAll(".d2-places input")) input.max = n - 1;
-    const chosen = (hovered ?? [state.row, state.column]).map((i) => Math.min(i, n - 1));
+    const state = view.state(), reason = refusal(state), { size: n, stride: s, row, column } = state;
+    if (Math.max(row, column) >= n)
+      view.set({ row: Math.min(row, n - 1), column: Math.min(column, n - 1) });
+    const chosen = (overs[0]() ?? overs[1]() ?? [row, column]).map((i) => Math.min(i, n - 1));
     finders.set(before, drawInput(before, state, chosen));
     above[0].textContent = isNearest(state) ? `Input, ${n} × ${n}, each pixel ${s} × ${s} times`
       : `Input, ${n} × ${n}` + (s > 1 ? `, ${s - 1} zero${s > 2 ? "s" : ""} between pixels` : "");
@@ -222,8 +210,7 @@ function render({ model: shared, el }) {
       finders.delete(after);
       after.replaceChildren();
       above[1].textContent = "No output";
-      words.textContent = `No output: ${reason}.`;
-      return;
+      return say(words, `No output: ${reason}.`);
     }
     const rounded = (x) => Math.round(x * 1e9) / 1e9; // 0, not 1e-17
     const values = output(state).map((row) => row.map(rounded));
@@ -231,9 +218,9 @@ function render({ model: shared, el }) {
     finders.set(after, drawOutput(after, state, values, chosen));
     above[1].textContent = `Output of white, ${values.length} × ${values.length}, ` +
       (low === high ? `${low} everywhere` : `from ${low} to ${high}`);
-    words.textContent = stamping(state, ...chosen, values.length) + verdict(state);
+    say(words, stamping(state, ...chosen, values.length) + verdict(state));
   }
-  return model.mount(el, root, traits, show);
+  return view.mount(el, root, show);
 }
 
 export default { render };

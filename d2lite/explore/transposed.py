@@ -6,8 +6,9 @@ import torch
 import traitlets
 from torch import Tensor
 
+from d2lite.checks import integer, one_of
 from d2lite.conv import conv2d, conv_transpose2d
-from d2lite.explore.explorer import Checked, Explorer, one_of, whole
+from d2lite.explore.explorer import Checked, Explorer
 
 NEAREST = "nearest, then convolution"
 
@@ -42,14 +43,14 @@ class TransposedExplorer(Explorer):
             [1., 1., 2., 1.]])
     """
 
-    size = Checked(5, whole(1, 8))
-    kernel_size = Checked(3, whole(1, 7))
-    stride = Checked(2, whole(1, 4))
-    padding = Checked(0, whole(0, 4))
+    size = Checked(5, integer(at_least=1, at_most=8))
+    kernel_size = Checked(3, integer(at_least=1, at_most=7))
+    stride = Checked(2, integer(at_least=1, at_most=4))
+    padding = Checked(0, integer(at_least=0, at_most=4))
     method = Checked("transposed convolution", one_of("transposed convolution", NEAREST))
     weights = Checked("ones", one_of("ones", "random", "tent"))
-    row = Checked(1, whole(0, 7))
-    column = Checked(1, whole(0, 7))
+    row = Checked(1, integer(at_least=0, at_most=7))
+    column = Checked(1, integer(at_least=0, at_most=7))
     label = traitlets.Unicode("Up-sampling explorer").tag(sync=True)
 
     @traitlets.validate("row", "column")
