@@ -2,8 +2,8 @@
 
     python benchmarks/tests.py [COMMIT]
 
-`make test` runs in a clone of the commit and then in the working tree, with the same `.venv`, on
-a machine that does nothing else. The seconds are those that pytest reports. The whole output goes to
+`make test` runs in a clone of the commit and then in the working tree, with the same `.venv`, on a
+machine that does nothing else. The seconds are those that pytest reports. All output goes to
 `_build/tests-before.log` and `_build/tests-after.log`.
 """
 
