@@ -63,11 +63,8 @@ def javascript(tmp_path_factory: pytest.TempPathFactory) -> Callable[[type, str,
     return call
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator["Browser"]:
-    """A headless Chromium; skipped where there is none, unless D2LITE_REQUIRE_BROWSER is set."""
-    from playwright.sync_api import expect, sync_playwright
-
+def chromium() -> str:
+    """Where a Chromium is; skips where there is none, unless D2LITE_REQUIRE_BROWSER is set."""
     # The shell is the same engine without windows: a page takes it a quarter of the time.
     names = ("chromium-headless-shell", "chromium", "chromium-browser")
     names += ("google-chrome", "google-chrome-stable")
@@ -77,12 +74,20 @@ def browser() -> Iterator["Browser"]:
         if os.environ.get("D2LITE_REQUIRE_BROWSER"):
             pytest.fail(advice)
         pytest.skip(advice)
+    return found
+
+
+CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """A headless Chromium, one for all tests of a process."""
+    from playwright.sync_api import expect, sync_playwright
+
     expect.set_options(timeout=30_000)  # as long as all else waits: others use the machine too
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=found,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+        launched = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
         yield launched
         launched.close()
 
@@ -111,6 +116,19 @@ def visit(page: "Page", url: str) -> None:
     page.goto(url)
     page.evaluate("() => document.fonts.ready.then(() => true)")
     page.wait_for_function("!document.querySelector('[data-widget-model]:not([data-widget])')")
+
+
+def wait_for_stragglers(page: "Page") -> None:
+    """Wait until nothing has arrived for half a second. Playwright's networkidle may never come."""
+    page.evaluate(
+        """() => new Promise((resolve) => {
+        let timer = setTimeout(resolve, 500);
+        new PerformanceObserver(() => {
+          clearTimeout(timer);
+          timer = setTimeout(resolve, 500);
+        }).observe({ type: "resource" });
+        })"""
+    )
 
 
 @pytest.fixture

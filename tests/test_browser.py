@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from conftest import NAMES, PAGES, SITE, drag, processor_clock, violations, visit
+from conftest import (
+    NAMES,
+    PAGES,
+    SITE,
+    drag,
+    processor_clock,
+    violations,
+    visit,
+    wait_for_stragglers,
+)
 from playwright.sync_api import Browser, BrowserContext, Page, Response
 
 READ = [name for name in NAMES if name not in ("genindex.html", "search.html")]
@@ -59,7 +68,7 @@ def desk(request: pytest.FixtureRequest, browser: Browser, origin: str) -> Itera
 
 def test_a_first_visit(desk: Visit, origin: str, record_property: Callable) -> None:
     page = desk.page
-    page.wait_for_load_state("networkidle")
+    wait_for_stragglers(page)
     weight = sum(compressed(r) for r in desk.responses if r.url.startswith("http"))
     live = page.locator('[data-widget="live"]').count()
     record_property("requests", len([url for url in desk.requests if url.startswith("http")]))
