@@ -8,7 +8,7 @@ PORT ?= 8000
 BUILD := $(BIN)/jupyter-book build book --config _config.yml --toc $(CURDIR)/_toc.yml --path-output . -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help book heights slides serve test lab execute benchmarks student lint links lock clean
+.PHONY: help book heights slides serve test check lab execute benchmarks student lint links lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,13 +24,32 @@ serve: book  ## build the site and serve it on this machine
 	@echo "http://127.0.0.1:$(PORT)/ (Ctrl-C stops)"
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
-test: export OMP_NUM_THREADS = 1
-test: export MKL_NUM_THREADS = 1
-test: export TQDM_DISABLE = 1
+# A test run: one thread for each process, and memory kept instead of asked for anew at every step.
+test check: export OMP_NUM_THREADS = 1
+test check: export MKL_NUM_THREADS = 1
+test check: export MALLOC_MMAP_THRESHOLD_ = 33554432
+test check: export MALLOC_TRIM_THRESHOLD_ = 1073741824
+test check: export TQDM_DISABLE = 1
+PYTEST := $(BIN)/python -m pytest
+NBVAL := -p tests.forked_kernels --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg
+# More than there are cores: half of the time of a browser's tests is waiting.
+WORKERS ?= 4
+REPORTS := _build/tests.xml _build/notebooks.xml
+
 test: .venv/.all book  ## everything: library, every cell of every notebook, the site in a browser
 	@$(BIN)/python tools/check_installation.py
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov d2lite --cov-report term:skip-covered
-	$(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg -o addopts= book
+	@trap 'exit 130' INT; rm -f $(REPORTS); failed=0; set -x; \
+	$(PYTEST) -n $(WORKERS) --dist worksteal --junit-xml _build/tests.xml \
+	  --cov d2lite --cov-report term:skip-covered || failed=1; \
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --junit-xml _build/notebooks.xml \
+	  $(NBVAL) -o addopts= -o pythonpath= book || failed=1; \
+	$(BIN)/python tools/slowest.py $(REPORTS); exit $$failed
+
+check: .venv/.all book  ## one chapter, notebook and page and deck: make check CHAPTER=book/…/….ipynb
+	@test -f "$(CHAPTER)" || { echo "make check CHAPTER=book/…/….ipynb"; exit 2; }
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --durations 10 $(NBVAL) -o addopts= \
+	  $(CHAPTER) $(patsubst %,tests/test_%.py,browser slides site notebooks) \
+	  -k "$(notdir $(CHAPTER)) or $(patsubst book/%.ipynb,%,$(CHAPTER))"
 
 lab: .venv/.all  ## open the book in JupyterLab
 	$(BIN)/jupyter lab book/index.ipynb

@@ -1,25 +1,117 @@
-"""The built site in a real browser: every page, wide in light and narrow in dark."""
+"""The built site in a real browser: a visit at a desk, in the light; one by phone, in the dark.
 
+What a first visit asks for, weighs and costs is written to the properties of its test in pytest's
+`--junit-xml`: requests, weight, explorers, and the processor time that moving a slider takes.
+"""
+
+import gzip
 import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
-from conftest import NAMES, PAGES, SITE, violations, visit
-from playwright.sync_api import Browser
+from conftest import (
+    NAMES,
+    PAGES,
+    SITE,
+    drag,
+    processor_clock,
+    violations,
+    visit,
+    wait_for_stragglers,
+)
+from playwright.sync_api import Browser, BrowserContext, Page, Response
 
 READ = [name for name in NAMES if name not in ("genindex.html", "search.html")]
-
-
-THEMES = [(1280, "light"), (390, "dark")]
-
-
 # Widths decide what fits and themes what contrasts: two visits see both of each.
-@pytest.mark.parametrize(("width", "theme"), THEMES)
-@pytest.mark.parametrize("name", READ)
-def test_it_fits_and_all_can_read_it(
-    browser: Browser, origin: str, name: str, width: int, theme: str
-) -> None:
+THEMES = [(1280, "light"), (390, "dark")]
+BUDGETS = {  # bytes, compressed, on a first visit; LeNet's page has a whole network in it
+    "architectures/lenet.html": 550_000,
+    "architectures/": 450_000,
+    "": 400_000,
+}
+TEXT = (".html", ".css", ".js", ".svg", ".json")
+
+
+@dataclass
+class Visit:
+    """An open page, and what the browser has said and asked for since."""
+
+    name: str
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    responses: list[Response] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def first_visit(browser: Browser, origin: str, name: str, width: int, theme: str) -> Visit:
     page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=theme)
+    made = Visit(name, page)
+    told = made.problems.append
+    answered = made.responses.append
+    page.on("request", lambda request: made.requests.append(request.url))
+    page.on("response", lambda response: answered(response))  # Playwright marks its handlers
+    page.on("console", lambda m: told(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: told(str(error)))
+    page.on("requestfailed", lambda request: told(f"failed: {request.url}"))
     visit(page, f"{origin}/{name}")
+    return made
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def desk(request: pytest.FixtureRequest, browser: Browser, origin: str) -> Iterator[Visit]:
+    made = first_visit(browser, origin, request.param, *THEMES[0])
+    yield made
+    made.page.close()
+
+
+def test_a_first_visit(desk: Visit, origin: str, record_property: Callable) -> None:
+    page = desk.page
+    wait_for_stragglers(page)
+    weight = sum(compressed(r) for r in desk.responses if r.url.startswith("http"))
+    live = page.locator('[data-widget="live"]').count()
+    record_property("requests", len([url for url in desk.requests if url.startswith("http")]))
+    record_property("compressed KB", round(weight / 1000))
+    record_property("explorers", live)
+    record_property("processor ms a move", round(drag_every_slider(page), 1))
+    assert not [u for u in desk.requests if not u.startswith((origin, "blob:", "data:"))]
+    assert not desk.problems
+    saved = (SITE / desk.name).read_text(encoding="utf-8").count("data-widget-model=")
+    assert live == saved, "an explorer did not mount"
+    budget = next(budget for start, budget in BUDGETS.items() if desk.name.startswith(start))
+    assert weight <= budget
+
+
+def compressed(response: Response) -> int:
+    path = Path(response.url.split("?")[0])
+    body = response.body()
+    return len(gzip.compress(body)) if path.suffix in TEXT or not path.suffix else len(body)
+
+
+def drag_every_slider(page: Page) -> float:
+    """Move each slider of each explorer to 20 places or all; return processor ms a move."""
+    clock = processor_clock(page)
+    started = clock()
+    sliders = page.locator("[data-widget] input[type=range]").all()
+    moves = sum(drag(slider, 20) for slider in sliders if slider.is_visible())
+    return (clock() - started) / moves if moves else 0.0
+
+
+@pytest.mark.parametrize("desk", READ, indirect=True)
+def test_at_a_desk_it_fits_and_all_can_read_it(desk: Visit) -> None:
+    assert_fits_and_all_can_read_it(desk.page, *THEMES[0])
+
+
+@pytest.mark.parametrize("name", READ)
+def test_on_a_phone_it_fits_and_all_can_read_it(browser: Browser, origin: str, name: str) -> None:
+    page = first_visit(browser, origin, name, *THEMES[1]).page
+    assert_fits_and_all_can_read_it(page, *THEMES[1])
+    page.close()
+
+
+def assert_fits_and_all_can_read_it(page: Page, width: int, theme: str) -> None:
+    assert page.evaluate("innerWidth") == width
     assert page.evaluate("document.documentElement.dataset.theme") == theme
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     too_wide = """() => [...document.querySelectorAll(
@@ -31,9 +123,7 @@ def test_it_fits_and_all_can_read_it(
     # Most elements are words of code, which the next test looks at, and symbols of formulas, all of
     # one colour: with a dot for each block and formula axe takes less than half the time.
     page.evaluate("document.querySelectorAll('pre, .katex-html').forEach(e => e.textContent = '·')")
-    broken = violations(page, within=".bd-article")
-    page.close()
-    assert broken == []
+    assert violations(page, within=".bd-article") == []
 
 
 @pytest.mark.parametrize(("width", "theme"), THEMES)
@@ -47,8 +137,7 @@ def test_code_of_every_colour_can_be_read(
         for kind in re.findall(r'<span class="([a-z0-9]{1,2})">', page.read_text("utf-8"))
     }
     assert len(kinds) > 20
-    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=theme)
-    visit(page, f"{origin}/convolution/cross-correlation.html")
+    page = first_visit(browser, origin, "convolution/cross-correlation.html", width, theme).page
     page.locator(".cell_input pre:visible").first.evaluate(
         """(code, kinds) => {
         code.id = "kinds";
@@ -61,14 +150,22 @@ def test_code_of_every_colour_can_be_read(
     assert broken == []
 
 
-@pytest.mark.parametrize("name", READ)
-def test_without_scripts_the_page_is_whole(browser: Browser, origin: str, name: str) -> None:
+@pytest.fixture(scope="module")
+def without_scripts(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
+    yield context
+    context.close()
+
+
+@pytest.mark.parametrize("name", READ)
+def test_without_scripts_the_page_is_whole(
+    without_scripts: BrowserContext, origin: str, name: str
+) -> None:
+    page = without_scripts.new_page()
     page.goto(f"{origin}/{name}")
     for still in page.locator("[data-widget-model] svg").all():
         assert still.is_visible()
-    context.close()
+    page.close()
 
 
 def test_it_works_from_a_file(browser: Browser) -> None:

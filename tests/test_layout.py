@@ -6,7 +6,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-from conftest import NAMES, SITE, visit
+from conftest import CHROMIUM_ARGUMENTS, NAMES, SITE, chromium, visit, wait_for_stragglers
 from playwright.sync_api import Browser, sync_playwright
 
 READ = [name for name in NAMES if name not in ("genindex.html", "search.html")]
@@ -27,7 +27,7 @@ def test_nothing_jumps_and_no_width_scrolls(browser: Browser, origin: str, name:
     page = browser.new_page(viewport={"width": 390, "height": 844})
     page.add_init_script(WATCH)
     visit(page, f"{origin}/{name}")
-    page.wait_for_load_state("networkidle")
+    wait_for_stragglers(page)
     shifts = page.evaluate("shifts")
     assert sum(shift for shift, _ in shifts) <= 0.02, shifts
     for width in WIDTHS:
@@ -62,11 +62,6 @@ BOXES = """() => [...document.body.querySelectorAll("*")]
 @pytest.fixture(scope="module")
 def with_fonts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Browser]]:
     """Start a Chromium that knows matplotlib's fonts, but for those whose files match a pattern."""
-    from shutil import which
-
-    chromium = which("chromium") or which("chromium-browser") or which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium found")
     with sync_playwright() as playwright:
         browsers = []
 
@@ -79,8 +74,8 @@ def with_fonts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[s
             )
             browsers.append(
                 playwright.chromium.launch(
-                    executable_path=chromium,
-                    args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+                    executable_path=chromium(),
+                    args=CHROMIUM_ARGUMENTS,
                     env={**os.environ, "FONTCONFIG_FILE": str(settings)},
                 )
             )
@@ -102,7 +97,7 @@ def test_every_measure_is_the_same_whatever_fonts_a_machine_has(
             for browser in browsers:
                 page = browser.new_page(viewport={"width": width, "height": 844})
                 visit(page, f"{origin}/{name}")
-                page.wait_for_load_state("networkidle")
+                wait_for_stragglers(page)
                 found.append(page.evaluate(BOXES))
                 page.close()
             only_dejavu, no_dejavu = found
