@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, Locator, Page, Playwright
 
 os.environ["TQDM_DISABLE"] = "1"  # no progress bars in outputs; the notebooks' kernels inherit it
 settings.register_profile("d2lite", deadline=None)  # no test asserts wall time
@@ -81,15 +81,21 @@ CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-net
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator["Browser"]:
-    """A headless Chromium, one for all tests of a process."""
+def playwright() -> Iterator["Playwright"]:
+    """Playwright, which a process can start once."""
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=30_000)  # as long as all else waits: others use the machine too
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
-        yield launched
-        launched.close()
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: "Playwright") -> Iterator["Browser"]:
+    """A headless Chromium, one for all tests of a process."""
+    launched = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
+    yield launched
+    launched.close()
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 from conftest import CHROMIUM_ARGUMENTS, NAMES, SITE, chromium, visit, wait_for_stragglers
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Playwright
 
 READ = [name for name in NAMES if name not in ("genindex.html", "search.html")]
 WIDTHS = (320, 360, 390, 768, 1280)
@@ -60,30 +60,29 @@ BOXES = """() => [...document.body.querySelectorAll("*")]
 
 
 @pytest.fixture(scope="module")
-def with_fonts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Browser]]:
+def with_fonts(
+    playwright: Playwright, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Browser]]:
     """Start a Chromium that knows matplotlib's fonts, but for those whose files match a pattern."""
-    with sync_playwright() as playwright:
-        browsers = []
+    browsers = []
 
-        def start(rejected: str) -> Browser:
-            folder = tmp_path_factory.mktemp("fonts")
-            settings = folder / "fonts.conf"
-            fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
-            settings.write_text(
-                FONTS.format(folder=fonts, cache=folder / "cache", rejected=rejected)
+    def start(rejected: str) -> Browser:
+        folder = tmp_path_factory.mktemp("fonts")
+        settings = folder / "fonts.conf"
+        fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
+        settings.write_text(FONTS.format(folder=fonts, cache=folder / "cache", rejected=rejected))
+        browsers.append(
+            playwright.chromium.launch(
+                executable_path=chromium(),
+                args=CHROMIUM_ARGUMENTS,
+                env={**os.environ, "FONTCONFIG_FILE": str(settings)},
             )
-            browsers.append(
-                playwright.chromium.launch(
-                    executable_path=chromium(),
-                    args=CHROMIUM_ARGUMENTS,
-                    env={**os.environ, "FONTCONFIG_FILE": str(settings)},
-                )
-            )
-            return browsers[-1]
+        )
+        return browsers[-1]
 
-        yield start
-        for browser in browsers:
-            browser.close()
+    yield start
+    for browser in browsers:
+        browser.close()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="fontconfig chooses the fonts")
