@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from d2lite.checks import checked, instance
 from d2lite.receptive_field_rules import METADATA, NOTHING, RULES, VALUELESS, See, Seen, name_of
+from d2lite.receptive_field_windows import WINDOWS
 from d2lite.trace import Shape, Uses, input_sizes, one_example, place, run, tensors
 
 
@@ -173,7 +174,7 @@ def _replay(model: nn.Module, x: Tensor, steps: list[_Step]) -> list[tuple[Seen,
             results = list(tensors(outputs))
             if name in VALUELESS or not any(seen.ends for seen in looks.values()):
                 found = [NOTHING] * len(results)
-            elif name not in RULES or not results or step.kwargs.get("out") is not None:
+            elif name not in RULES | WINDOWS or not results or step.kwargs.get("out") is not None:
                 raise ValueError("no rule says so")
             elif any(id(result) in constants for result in results):
                 raise ValueError("it changes a constant")
@@ -200,10 +201,10 @@ def _image(x: Tensor) -> Seen:
 
 def _seen_by(step: _Step, name: str, results: list[Tensor], looks: dict[int, Seen]) -> list[Seen]:
     """Apply the rule of a function, to each end of the fields."""
-    see = See(looks, results)
+    see, rule = See(looks, results), (RULES | WINDOWS)[name]
     ends = []
     for see.end in range(4):
-        moved = RULES[name](see, step.func, *step.args, **step.kwargs)
+        moved = rule(see, step.func, *step.args, **step.kwargs)
         moved = [moved] * len(results) if isinstance(moved, Tensor) else tensors(moved)
         pairs = zip(moved, results, strict=True)
         ends.append([_shrink(end, result.shape) for end, result in pairs])

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from d2lite.trace import tensors
 
@@ -63,9 +62,6 @@ def name_of(func: Any) -> str:
     return {"rsub": "sub", "rdiv": "div", "rpow": "pow"}.get(name, name)
 
 
-# ---- Rules: each takes a See, the function, and the function's arguments ------------------------
-
-
 def _pointwise(see: See, func: Any, *args: Any, **kwargs: Any) -> Tensor:
     return _united(*(see(tensor) for tensor in tensors((args, kwargs))))
 
@@ -75,7 +71,7 @@ def _united(*ends: Tensor) -> Tensor:
     return reduce(torch.maximum, [end[(None,) * (most - end.ndim)] for end in ends])
 
 
-def _moves(see: See, func: Any, *args: Any, **kwargs: Any) -> Any:
+def moves(see: See, func: Any, *args: Any, **kwargs: Any) -> Any:
     """Do to the pixels what the function does to the numbers."""
 
     def moved(value: Any, first: bool = False) -> Any:
@@ -151,80 +147,6 @@ def _unit_length(see: See, func: Any, x: Tensor, p: float = 2, dim: int = 1, **k
     return see(x).amax(dim, keepdim=True)
 
 
-def _convolves(
-    see: See, func: Any, x: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1,
-    padding: Any = 0, dilation: Any = 1, groups: int = 1,
-) -> Tensor:  # fmt: skip
-    end, kernel = _mixes(see, x, weight, groups), weight.shape[2:]
-    if isinstance(padding, str):
-        same = [_at(dilation, i) * (k - 1) // 2 for i, k in enumerate(kernel)]
-        padding = same if padding == "same" else 0
-    return _slides(see, end, x, kernel, stride, padding, dilation)
-
-
-def _convolves_back(
-    see: See, func: Any, x: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1,
-    padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
-) -> Tensor:  # fmt: skip
-    """Put the numbers ``stride`` apart, with nothing between them, and slide with stride 1."""
-    end, kernel = _mixes(see, x, weight, groups), weight.shape[2:]
-    for axis in range(-len(kernel), 0):
-        if end.shape[axis] == 1 < x.shape[axis]:
-            continue  # all see the same
-        s, p, d = _at(stride, axis), _at(padding, axis), _at(dilation, axis)
-        reach = d * (kernel[axis] - 1)
-        room = reach + _at(output_padding, axis)
-        end = _extended(see, end, axis, room, room)
-        shape = list(end.shape)
-        shape[axis] = s * (shape[axis] - 1) + 1
-        apart = end.new_full(shape, -inf)
-        apart.transpose(0, axis)[::s] = end.transpose(0, axis)
-        size = see.results[0].shape[axis]
-        used = apart.narrow(axis, s * room + p - reach, size + reach)
-        end = used.unfold(axis, reach + 1, 1)[..., ::d].amax(-1)
-    return end
-
-
-def _pools(
-    see: See, func: Any, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
-    *rest: Any, **kwargs: Any,
-) -> Tensor:  # fmt: skip
-    dilation = 1
-    if "max" in name_of(func):
-        dilation = rest[0] if rest else kwargs.get("dilation", 1)
-    n = int(name_of(func).split("pool")[1][0])
-    kernel = [_at(kernel_size, i) for i in range(n)]
-    return _slides(see, see(x), x, kernel, stride or kernel, padding, dilation)
-
-
-def _pools_powers(
-    see: See, func: Any, x: Tensor, p: Any, kernel_size: Any, stride: Any = None, *args: Any,
-    **kwargs: Any,
-) -> Tensor:  # fmt: skip
-    return _pools(see, func, x, kernel_size, stride)
-
-
-def _pools_adaptively(see: See, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    n, end = int(name_of(func).split("pool")[1][0]), see(x)
-    size = [
-        1 if end.shape[axis] == 1 else see.results[0].shape[axis] for axis in range(-n, 0)
-    ]  # fmt: skip
-    return getattr(F, f"adaptive_max_pool{n}d")(end, size)
-
-
-def _pads(
-    see: See, func: Any, x: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None
-) -> Tensor:
-    if mode != "constant":
-        return _moves(see, func, x, pad, mode)
-    end = see(x)
-    for i in range(len(pad) // 2):
-        axis = -1 - i
-        if any(pad[2 * i : 2 * i + 2]) and not end.shape[axis] == 1 < x.shape[axis]:
-            end = _extended(see, end, axis, *pad[2 * i : 2 * i + 2])
-    return end
-
-
 def _multiplies(see: See, func: Any, a: Tensor, b: Tensor) -> Tensor:
     if min(a.ndim, b.ndim) < 2:
         raise ValueError("it takes a vector")
@@ -249,7 +171,7 @@ def _sums_products(see: See, func: Any, equation: str, *operands: Any) -> Tensor
 
 
 def _projects(see: See, func: Any, x: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
-    _constant(see, weight)
+    check_constant(see, weight)
     return see(x).amax(-1, keepdim=True)
 
 
@@ -308,86 +230,10 @@ def _normalizes_groups(
     return end.amax(2, keepdim=True).expand(end.shape).flatten(1, 2)
 
 
-def _normalizes_neighbours(
-    see: See, func: Any, x: Tensor, size: int, *args: Any, **kwargs: Any
-) -> Tensor:
-    end = see(x)
-    if end.shape[1] == 1:
-        return end
-    sides = [
-        end.new_full((1, n, *[1] * (end.ndim - 2)), -inf) for n in (size // 2, (size - 1) // 2)
-    ]
-    sides = [side.expand(-1, -1, *end.shape[2:]) for side in sides]
-    return torch.cat([sides[0], end, sides[1]], 1).unfold(1, size, 1).amax(-1)
-
-
-def _enlarges(
-    see: See, func: Any, x: Tensor, size: Any = None, scale_factor: Any = None,
-    mode: str = "nearest", *args: Any, **kwargs: Any,
-) -> Tensor:  # fmt: skip
-    if not mode.startswith("nearest"):
-        raise ValueError(f"its mode is {mode}")
-    return func(see(x).expand(x.shape), size, scale_factor, mode)
-
-
-def _at(setting: Any, axis: int) -> int:
-    return setting[axis] if isinstance(setting, (tuple, list)) and len(setting) > 1 else (
-        setting[0] if isinstance(setting, (tuple, list)) else setting
-    )  # fmt: skip
-
-
-def _constant(see: See, weight: Tensor) -> None:
+def check_constant(see: See, weight: Tensor) -> None:
+    """Refuse weights that are computed from the image."""
     if see.looks[id(weight)].ends:
         raise ValueError("its weights come from the image")
-
-
-def _mixes(see: See, x: Tensor, weight: Tensor, groups: int) -> Tensor:
-    """Let all channels of a group see what each of its input channels sees."""
-    _constant(see, weight)
-    end, channels = see(x), 1 - weight.ndim
-    if end.shape[channels] == 1:
-        return end
-    end = end.unflatten(channels, (groups, -1)).amax(channels, keepdim=True)
-    size = list(end.shape)
-    size[channels] = see.results[0].shape[channels] // groups
-    return end.expand(size).flatten(channels - 1, channels)
-
-
-def _slides(
-    see: See, end: Tensor, x: Tensor, kernel: Sequence[int], stride: Any, padding: Any,
-    dilation: Any,
-) -> Tensor:  # fmt: skip
-    """Unite what the windows hold; what would lie beyond an edge goes on as the numbers before."""
-    for axis in range(-len(kernel), 0):
-        s, p, d = _at(stride, axis), _at(padding, axis), _at(dilation, axis)
-        if axis == -1 and see.end == 1:
-            see.after = see.jump * s
-        if end.shape[axis] == 1 < x.shape[axis]:
-            continue  # all see the same
-        reach = d * (kernel[axis] - 1)
-        after = (see.results[0].shape[axis] - 1) * s + reach + 1 - p - x.shape[axis]
-        end = _extended(see, end, axis, p, after)
-        end = end.unfold(axis, reach + 1, s)[..., ::d].amax(-1)
-    return end
-
-
-def _extended(see: See, end: Tensor, axis: int, before: int, after: int) -> Tensor:
-    """Add numbers at both ends of an axis, which go on evenly, or see nothing; or cut some off."""
-    size, here = end.shape[axis], end.transpose(0, axis)
-    if size == 1:
-        jump = (-see.jump, see.jump, 0, 0)[see.end] if axis == -1 else 0
-        step = torch.full_like(here[:1], jump)
-    else:
-        steps = here.diff(dim=0)
-        step = steps[:1] if bool((steps == steps[:1]).all()) else torch.full_like(here[:1], -inf)
-    sides = []
-    for edge, count, sign in ((here[:1], before, -1), (here[-1:], after, 1)):
-        far = torch.arange(1, max(count, 0) + 1).view(-1, *[1] * (end.ndim - 1)) * sign
-        even = edge + far * step
-        sides.append(torch.where(step > -inf, even, -inf) if count > 0 else here[:0])
-    left, right = sides
-    here = here[max(0, -before) : size - max(0, -after)]
-    return torch.cat([left.flip(0), here, right]).transpose(0, axis)
 
 
 _POINTWISE = """
@@ -436,25 +282,11 @@ VALUELESS = set(_VALUELESS.split())
 #: The rule of each function.
 RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(_POINTWISE.split(), _pointwise),
-    **dict.fromkeys(_MOVES.split(), _moves),
+    **dict.fromkeys(_MOVES.split(), moves),
     **dict.fromkeys(_REDUCES.split(), _reduces),
     **dict.fromkeys(["std", "var", "std_mean", "var_mean"], _deviates),
     **dict.fromkeys(["norm", "linalg_vector_norm"], _norms),
     **dict.fromkeys(["log_softmax", "softmax", "softmin"], _spreads),
-    **dict.fromkeys(["conv1d", "conv2d", "conv3d"], _convolves),
-    **dict.fromkeys([f"conv_transpose{n}d" for n in (1, 2, 3)], _convolves_back),
-    **dict.fromkeys([f"max_pool{n}d{i}" for n in (1, 2, 3) for i in ("", "_with_indices")], _pools),
-    **dict.fromkeys([f"avg_pool{n}d" for n in (1, 2, 3)], _pools),
-    **dict.fromkeys([f"lp_pool{n}d" for n in (1, 2, 3)], _pools_powers),
-    **dict.fromkeys(
-        [
-            f"adaptive_{kind}_pool{n}d{i}"
-            for kind in ("avg", "max")
-            for n in (1, 2, 3)
-            for i in ("", "_with_indices")
-        ],
-        _pools_adaptively,
-    ),
     **dict.fromkeys(["bmm", "matmul", "mm"], _multiplies),
     "batch_norm": _normalizes_batch,
     **dict.fromkeys(["cat", "concat", "concatenate"], _joins),
@@ -462,13 +294,10 @@ RULES: dict[str, Callable[..., Any]] = {
     "einsum": _sums_products,
     "group_norm": _normalizes_groups,
     "instance_norm": _normalizes_instances,
-    "interpolate": _enlarges,
     "layer_norm": _normalizes_layer,
     "linear": _projects,
-    "local_response_norm": _normalizes_neighbours,
     "multi_head_attention_forward": _attends_with_heads,
     "normalize": _unit_length,
-    "pad": _pads,
     "rms_norm": _normalizes_layer,
     "scaled_dot_product_attention": _attends,
     "setitem": _sets,

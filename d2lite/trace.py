@@ -164,22 +164,19 @@ def trace(model: nn.Module, input_shape: Shape) -> Trace:
           Total                                            156        117,600
     """
     calls = run(model, one_example(model, input_shape))
-    layers = [
-        Layer(
-            call.name,
-            describe(call.module),
-            call.output_shape,
-            sum(parameter.numel() for parameter in call.parameters),
-            call.multiply_adds,
-        )
+    rows: list[tuple[str, nn.Module, Shape | None, set[nn.Parameter], int]] = [
+        (call.name, call.module, call.output_shape, call.parameters, call.multiply_adds)
         for call in calls
     ]
-    counted = {parameter for call in calls for parameter in call.parameters}
+    unused = set(model.parameters()).difference(*(call.parameters for call in calls))
     for name, module in model.named_modules():
-        if unused := set(module.parameters(recurse=False)) - counted:
-            counted |= unused
-            numbers = sum(parameter.numel() for parameter in unused)
-            layers.append(Layer(name, describe(module), None, numbers, 0))
+        if own := unused.intersection(module.parameters(recurse=False)):
+            unused -= own
+            rows.append((name, module, None, own, 0))
+    layers = [
+        Layer(name, describe(module), shape, sum(each.numel() for each in parameters), work)
+        for name, module, shape, parameters, work in rows
+    ]
     return Trace(type(model).__name__, tuple(input_shape), tuple(layers))
 
 
@@ -196,36 +193,20 @@ def count_parameters(model: nn.Module) -> int:
 
 @dataclass
 class Call:
-    """A call of a module while ``run`` watches.
-
-    Attributes:
-        name: Where the model keeps the module.
-        module: The module.
-        received: The shape of the first tensor that it takes, without the batch.
-        before: The operations counted when it begins.
-        inside: Those counted in the modules that it calls.
-        parameters: Those that it owns, and those that the functions that it calls take; in the end
-            without those of earlier calls.
-        output_shape: The shape of the first tensor that it gives, without the batch.
-        multiply_adds: Its own, without those of the modules that it calls.
-    """
+    """A call of a module, while ``run`` watches and after; shapes are without the batch."""
 
     name: str
     module: nn.Module
     received: Shape
-    before: int
-    inside: int = 0
-    parameters: set[nn.Parameter] = field(default_factory=set)
+    before: int  # the operations counted when it begins
+    inside: int = 0  # those counted in the modules that it calls
+    parameters: set[nn.Parameter] = field(default_factory=set)  # that no earlier call has used
     output_shape: Shape = ()
-    multiply_adds: int = 0
+    multiply_adds: int = 0  # without those of the modules that it calls
 
 
 def one_example(model: nn.Module, input_shape: Shape) -> Tensor:
-    """Make a batch of one, of zeros, of the model's type and on its device.
-
-    >>> one_example(nn.Conv2d(3, 8, 3), (3, 9, 9)).shape
-    torch.Size([1, 3, 9, 9])
-    """
+    """Make a batch of one, of zeros, of the model's type and on its device."""
     like = next(model.parameters(), torch.zeros(0))
     return torch.zeros(1, *input_shape, dtype=like.dtype, device=like.device)
 
@@ -260,9 +241,6 @@ def run(
 
     Raises:
         ValueError: If the model fails; the message names the layer and the shape that it received.
-
-    >>> [call.output_shape for call in run(nn.Linear(3, 2), torch.zeros(1, 3))]
-    [(2,)]
     """
     # A parametrized layer, such as one with weight_norm, is a layer, and so are not its parts.
     names = {
@@ -322,11 +300,7 @@ def _rnn(input: Shape, w_in: Shape, w_hidden: Shape, *args: Any, **kwargs: Any) 
 
 
 def tensors(value: object) -> Iterator[Any]:
-    """Find the tensors in nested tuples, lists and dicts.
-
-    >>> len(list(tensors({"a": torch.zeros(1), "b": [torch.zeros(2), 3]})))
-    2
-    """
+    """Find the tensors in nested tuples, lists and dicts."""
     if isinstance(value, dict):
         value = tuple(value.values())
     if isinstance(value, (tuple, list)):
@@ -371,9 +345,5 @@ def _shape(value: object) -> Shape:
 
 
 def times(shape: Shape) -> str:
-    """Write a shape as the tables do.
-
-    >>> times((3, 224, 224))
-    '3 × 224 × 224'
-    """
+    """Write a shape as the tables do, such as ``3 × 224 × 224``."""
     return " × ".join(map(str, shape))
