@@ -43,6 +43,8 @@ const at = ([i, j]) => `[${i}, ${j}]`;
 const size = (m) => `${m.length}×${m[0].length}`;
 const factor = (x) => x < 0 ? `(${short(x)})` : short(x);
 
+const same = ([i, j], [k, l]) => i === k && j === l; // called for each product
+
 /** What one output sends back, over the kernel's shape: "−2, 0 / 4, 1". */
 const sent = (found, kernel, amount) => kernel.map((row, a) => row.map((_, b) =>
   short(amount(found[a * row.length + b]))).join(", ")).join(" / ");
@@ -108,7 +110,7 @@ function render({ model, el }) {
     button("All gradients 1", () => fill(() => 1)),
     button("Only the chosen one 1", () => {
       const place = chosen();
-      fill((i, j) => Number(equal(place, [i, j])));
+      fill((i, j) => Number(same(place, [i, j])));
     }),
     button("Reset", () => { asked = null; view.set(initial); }));
   const panel = (kind, name, symbol) => {
@@ -171,7 +173,7 @@ function render({ model, el }) {
     build();
     const gradient = gradientOf(), place = chosen(), only = view.get("view") === alone;
     const back = backward(input, kernel, only
-      ? gradient.map((row, i) => row.map((g, j) => equal(place, [i, j]) ? g : 0)) : gradient,
+      ? gradient.map((row, i) => row.map((g, j) => same(place, [i, j]) ? g : 0)) : gradient,
     stride, padding);
     const shown = { gradient, input, toInput: back.input, kernel, toKernel: back.kernel };
     for (const [name, values] of Object.entries(shown)) {
@@ -181,7 +183,7 @@ function render({ model, el }) {
     }
     const wanted = asked ?? { kind: "output", place };
     const found = products(input, kernel, stride, padding).filter((p) =>
-      equal(p[wanted.kind], wanted.place) && (!asked || !only || equal(p.output, place)));
+      same(p[wanted.kind], wanted.place) && (!asked || !only || same(p.output, place)));
     mark(grids.gradient, 0, found.map((p) => p.output));
     mark(grids.input, MOST, found.map((p) => p.input));
     mark(grids.toInput, 0, wanted.kind === "kernel" ? [] : found.map((p) => p.input));

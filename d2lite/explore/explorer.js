@@ -98,17 +98,19 @@ function slider(view, name, { label, min = 0, max, step = 1, log = false, tell =
   const [read, write, hidden] = binding(view, name, binds);
   const place = log ? Math.log10 : (x) => x;
   const value = () => log ? Number((10 ** input.value).toPrecision(2)) : Number(input.value);
+  let known = null;
   const shown = h("b", { "aria-hidden": true }); // a slider says its value itself
   const input = h("input", { type: "range", min: place(min), step, "aria-label": spoken,
     oninput: () => write(value()) });
   return control(view, h("label", { class: "d2-field" }, h("span", {}, `${label} `, shown), input),
     hidden, () => {
       const now = read(), most = typeof max === "function" ? max() : max;
+      if (equal(known, known = [now, most, tell(now)]) && value() === now) return; // for speed
       const reach = place(now > most ? 2 ** Math.ceil(Math.log2(now + 1)) : most);
       input.max = input.matches(":active") ? Math.max(input.max, reach) : reach; // steady in a drag
       input.disabled = Number(input.max) === place(min);
       if (value() !== now) input.value = place(now);
-      shown.textContent = input.ariaValueText = tell(now);
+      shown.textContent = input.ariaValueText = known[2];
     });
 }
 
@@ -121,7 +123,7 @@ function menu(view, name, { label, options, own, spoken, ...binds }) {
     own && h("option", { value: "", disabled: true }, own),
     ...pairs.map(([value, text]) => h("option", { value }, text)));
   return control(view, h("label", { class: "d2-field" }, label, input), hidden,
-    () => { input.value = read(); });
+    () => { const now = read(); if (input.value !== now) input.value = now; });
 }
 
 /** A box to tick, `label` (text or elements) beside it. */
@@ -164,7 +166,10 @@ const closest = (numbers, x) => numbers.reduce((best, each, i) =>
 function figure(view, kind, ...children) {
   const attributes = { class: `d2 ${kind}`, role: "figure", "data-lm-suppress-shortcuts": "true" };
   const element = h("div", attributes, ...children);
-  view.controls.push(() => element.setAttribute("aria-label", view.get("label")));
+  view.controls.push(() => {
+    const label = view.get("label");
+    if (element.ariaLabel !== label) element.ariaLabel = label;
+  });
   return element;
 }
 
