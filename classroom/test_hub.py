@@ -182,7 +182,7 @@ def start_hub(tmp_path: Path) -> Iterator[Callable[[dict], Hub]]:
     yield start
     for hub in hubs:
         hub.hub.terminate()  # it stops its servers and its proxy
-        hub.hub.wait(60)
+        hub.hub.wait(600)
         hub.log.close()
 
 
