@@ -8,10 +8,10 @@ PORT ?= 8000
 BUILD := $(BIN)/jupyter-book build book --config _config.yml --toc $(CURDIR)/_toc.yml --path-output . -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help book heights slides serve test check lab execute benchmarks student lint links lock clean
+.PHONY: help book heights test-hub test-nbgrader slides serve test check lab execute benchmarks student lint links lock clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 book: .venv/.book  ## build the site from the committed outputs (executes nothing, needs no torch)
 	@$(BUILD)
@@ -60,6 +60,18 @@ execute: .venv/.all  ## run notebooks and keep their outputs: make execute [CHAP
 benchmarks: .venv/.all  ## measure side by side what the benchmarks' page shows (an hour and a half)
 	@for name in imports conv2d reproduce fit epochs chapters nets; do \
 	  echo "benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+_build/classroom/.ready: classroom/requirements.txt .venv/.all
+	@$(BIN)/python -m venv _build/classroom
+	@_build/classroom/bin/python -m pip install -q --disable-pip-version-check -r classroom/requirements.txt
+	@PATH="$(CURDIR)/_build/classroom/bin:$$PATH" npm install --no-audit --no-fund --loglevel=error --prefix _build/classroom configurable-http-proxy@5.3.0
+	@touch $@
+
+test-hub: _build/classroom/.ready  ## a real JupyterHub: students' work survives a culled server
+	PYTHONPATH="$(CURDIR)" _build/classroom/bin/python -m pytest -o addopts= -s classroom/test_hub.py
+
+test-nbgrader: _build/classroom/.ready  ## nbgrader's whole cycle, for every chapter (half an hour)
+	PYTHONPATH="$(CURDIR)" _build/classroom/bin/python -m pytest -o addopts= -s classroom/test_nbgrader.py
 
 heights: .venv/.all book  ## measure how high the explorers stand, after they have changed
 	@$(BIN)/python tools/heights.py
