@@ -33,6 +33,25 @@ def normalized(norm: type[nn.Module], *first: int) -> nn.Module:
     )  # fmt: skip
 
 
+def common() -> nn.Module:
+    """Layers that answer for all networks in one call."""
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4, momentum=None), nn.Tanh(),
+        nn.Sequential(nn.Conv2d(4, 6, 3, dilation=2, padding="same", groups=2), nn.Sigmoid()),
+        nn.AvgPool2d(2), nn.BatchNorm2d(6), nn.LeakyReLU(), nn.MaxPool2d(2), nn.Dropout(0.0),
+        nn.Flatten(), nn.Linear(6, 3),
+    )  # fmt: skip
+
+
+def uncommon() -> nn.Module:
+    """Settings of the same layers that need vmap."""
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1, padding_mode="circular"), nn.BatchNorm2d(4, affine=False),
+        nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten(2), nn.Linear(36, 2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(8, 4, bias=False), nn.BatchNorm1d(4), nn.Linear(4, 3),
+    )  # fmt: skip
+
+
 class Residual(nn.Module):
     """Not a Sequential, with a tied and a frozen weight."""
 
@@ -53,6 +72,8 @@ FORMS = {
     "batch norm": lambda: normalized(nn.BatchNorm2d),
     "our batch norm": lambda: normalized(d2lite.norm.BatchNorm),
     "group norm": lambda: normalized(nn.GroupNorm, 2),
+    "common layers": common,
+    "uncommon settings": uncommon,
     "residual": Residual,
 }
 OPTIMIZERS = {
