@@ -36,9 +36,7 @@ def _of_one_form(models: Any) -> None:
     if not forms or not forms[0][1]:
         raise ValueError("must be one network at least, and have parameters")
     if any(form != forms[0] for form in forms):
-        raise ValueError(
-            "must have the same layers and settings; buffers and parameters may differ"
-        )
+        raise ValueError("must have the same layers and settings")
 
 
 class SideBySide(nn.Module):
@@ -89,7 +87,8 @@ def _answer(layer: nn.Module, x: Tensor) -> Tensor:
     if kind is nn.Linear and x.ndim == 3 and layer.bias is not None:
         return torch.baddbmm(layer.bias[..., None], layer.weight, x.mT).mT
     if kind in ON_MAPS and x.ndim == 5:
-        maps = _answer_on_maps(layer, x.transpose(0, 1).flatten(1, 2), len(x))
+        maps = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        maps = _answer_on_maps(layer, maps, len(x))
         if maps is not None:
             return maps.unflatten(1, (len(x), -1)).transpose(0, 1)
     state = dict(chain(layer.named_parameters(), layer.named_buffers()))
@@ -132,7 +131,9 @@ class _SGD(SGD):
         if isinstance(decay := group["weight_decay"], Tensor) or decay:
             g = g + decay * w
         if isinstance(momentum := group["momentum"], Tensor) or momentum:
-            v = state.setdefault("momentum_buffer", torch.zeros_like(w)).mul_(momentum).add_(g)
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(w)
+            v = state["momentum_buffer"].mul_(momentum).add_(g)
             g = g + momentum * v if group["nesterov"] else v
         w.addcmul_(g, torch.as_tensor(group["lr"], dtype=w.dtype, device=w.device), value=-1)
 
@@ -181,8 +182,9 @@ def fit_all(
             means = each.unflatten(0, (count, -1)).flatten(1).mean(1)
             networks.zero_grad()
             means.sum().backward()
+            factor = schedule(step)
             for group, rate in zip(descent.param_groups, rates, strict=True):
-                group["lr"] = rate * _beside("schedule", schedule(step), group["params"][0])
+                group["lr"] = rate * _beside("schedule", factor, group["params"][0])
             descent.step()
             losses.append(means.detach())
             with torch.no_grad():
