@@ -73,7 +73,7 @@ class SideBySide(nn.Module):
         return _answer(self.form, x.expand(len(self), *x.shape[1:]))
 
 
-def _answer(layer: nn.Module, x: Tensor) -> Tensor:
+def _answer(layer: Any, x: Tensor) -> Tensor:
     """(R, N, …) → (R, N, …), by vmap; common layers in a call for all, in half of its time."""
     kind = type(layer)
     if kind is nn.Sequential:
@@ -88,31 +88,32 @@ def _answer(layer: nn.Module, x: Tensor) -> Tensor:
         return torch.baddbmm(layer.bias[..., None], layer.weight, x.mT).mT
     if kind in ON_MAPS and x.ndim == 5:
         maps = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
-        maps = _answer_on_maps(layer, maps, len(x))
-        if maps is not None:
-            return maps.unflatten(1, (len(x), -1)).transpose(0, 1)
+        answer = _answer_on_maps(layer, maps, len(x))
+        if answer is not None:
+            return answer.unflatten(1, (len(x), -1)).transpose(0, 1)
     state = dict(chain(layer.named_parameters(), layer.named_buffers()))
     return vmap(partial(functional_call, layer), randomness="different")(state, x)
 
 
-def _answer_on_maps(layer: nn.Module, maps: Tensor, count: int) -> Tensor | None:
+def _answer_on_maps(layer: Any, maps: Tensor, count: int) -> Tensor | None:
     """(N, R·C, H, W) → (N, R·C, H, W), where the layer has no settings out of the ordinary."""
-    if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros":
-        weight = layer.weight.flatten(0, 1)
-        bias = None if layer.bias is None else layer.bias.flatten()
-        settings = layer.stride, layer.padding, layer.dilation, count * layer.groups
-        return F.conv2d(maps, weight, bias, *settings)
-    if isinstance(layer, nn.BatchNorm2d) and layer.affine and layer.num_batches_tracked is not None:
+    kind: Any = type(layer)
+    if kind in (nn.MaxPool2d, nn.AvgPool2d):
+        return layer(maps)
+    own: Any = [t if t is None else t.flatten(0, 1) for t in (layer.weight, layer.bias)]
+    weight, bias = own
+    if kind is nn.Conv2d and layer.padding_mode == "zeros":
+        sizes = layer.stride, layer.padding, layer.dilation
+        return F.conv2d(maps, weight, bias, *sizes, count * layer.groups)
+    if kind is nn.GroupNorm and layer.affine:
+        return F.group_norm(maps, count * layer.num_groups, weight, bias, layer.eps)
+    if kind is nn.BatchNorm2d and layer.affine and layer.track_running_stats:
         layer.num_batches_tracked += layer.training
-        tensors = layer.running_mean, layer.running_var, layer.weight, layer.bias
-        flat = [tensor.view(-1) for tensor in tensors]
         average = 1 / max(int(layer.num_batches_tracked[0]), 1)  # a plain one, for momentum=None
         momentum = average if layer.momentum is None else layer.momentum
-        return F.batch_norm(maps, *flat, layer.training, momentum, layer.eps)
-    if isinstance(layer, nn.GroupNorm) and layer.affine:
-        flat = [layer.weight.view(-1), layer.bias.view(-1)]
-        return F.group_norm(maps, count * layer.num_groups, *flat, layer.eps)
-    return layer(maps) if isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d)) else None
+        mean, var = layer.running_mean.view(-1), layer.running_var.view(-1)
+        return F.batch_norm(maps, mean, var, weight, bias, layer.training, momentum, layer.eps)
+    return None
 
 
 def _tensors(model: nn.Module) -> Iterator[Tensor]:
