@@ -9,6 +9,7 @@ one has saved, its twin can load and go on.
 """
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -25,6 +26,10 @@ _zero_or_more, _share = number(at_least=0), number(at_least=0, below=1)
 
 class Optimizer(torch.optim.Optimizer):
     """What they share: the way over the parameters, and an exchange of states with PyTorch's."""
+
+    # PyTorch's own without their wrapper, which imports the compiler: two seconds for nothing.
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
     def __init__(self, params: Iterable, **settings: Any) -> None:
         super().__init__(params, settings)
