@@ -207,7 +207,8 @@ def test_one_that_is_rendered_out_of_the_page_looks_the_same(
     )
     for place in (name, "late"):  # some say their text after a while
         page.wait_for_function(
-            "p => [...document.querySelectorAll(`#${p} .d2-readout`)].every(e => e.textContent)",
+            """p => [...document.querySelectorAll(`#${p} .d2-readout`)]
+            .every((e) => e.textContent || !e.checkVisibility())""",
             arg=place,
         )
     settle(page)
