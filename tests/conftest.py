@@ -141,6 +141,7 @@ def wait_for_stragglers(page: "Page") -> None:
 def show(browser: "Browser", tmp_path: Path) -> Iterator[Callable[..., "Page"]]:
     """Open a static page with `views` views of one explorer, as the site mounts it."""
     host = (ROOT / "book" / "_static" / "explorers.js").as_uri()
+    fonts = (ROOT / "book" / "_static" / "fonts" / "fonts.css").as_uri()
     pages = []
 
     def show(explorer: Any, views: int = 1, width: int = 1280, theme: str = "light") -> "Page":
@@ -155,7 +156,7 @@ def show(browser: "Browser", tmp_path: Path) -> Iterator[Callable[..., "Page"]]:
             <style>body {{ max-width: 750px; margin: 10px auto; padding: 0 8px;
               color-scheme: {theme}; background: Canvas; color: CanvasText }}</style>
             <script type="application/vnd.jupyter.widget-state+json">{json.dumps(state)}</script>
-            <script src="{host}"></script>
+            <script src="{host}"></script><link rel="stylesheet" href="{fonts}">
             <body><main><h1>Explorer</h1>{'<div data-widget-model="m"></div>' * views}</main>
             """
         (tmp_path / "index.html").write_text(document, encoding="utf-8")
@@ -166,6 +167,7 @@ def show(browser: "Browser", tmp_path: Path) -> Iterator[Callable[..., "Page"]]:
         page.goto((tmp_path / "index.html").as_uri())
         live = "document.querySelectorAll('[data-widget=live]').length"
         page.wait_for_function(f"{live} == {views}")
+        page.evaluate("() => document.fonts.ready.then(() => true)")
         assert not errors
         return page
 

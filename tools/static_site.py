@@ -19,7 +19,10 @@ from sphinxcontrib import katex
 ICON = re.compile(r"\.fa-[\w-]+:before(?:,\.fa-[\w-]+:before)*\{content:\"\\[0-9a-f]+\"\}")
 CODE_POINT = re.compile(r"(?:content:|--pst-icon-[\w-]+: ?)\"\\([0-9a-f]{2,5})\"")
 STYLE_SHEET = re.compile(r'<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="([^"?]*)[^"]*"[^>]*>\s*')
-FONT = re.compile(r'<link rel="preload" as="font"[^>]*>\s*')
+FONT = re.compile(r'<script class="fonts">.*?</script>\s*')
+PRELOAD = """<script class="fonts">if (location.protocol != "file:") for (const name of {1})
+document.head.append(Object.assign(document.createElement("link"), {{ rel: "preload", as: "font",
+type: "font/woff2", crossOrigin: "", href: "{0}" + name }}));</script>""".replace("\n", " ")
 FONTS = "sans.woff2", "mono.woff2"  # those that every page needs at once
 
 
@@ -138,8 +141,8 @@ def join_styles(app: Sphinx, exception: Exception | None) -> None:
     version = hashlib.sha256(text.encode()).hexdigest()[:8]
     for page, text in texts.items():
         root = os.path.relpath(static, page.parent)
-        font = '<link rel="preload" as="font" type="font/woff2" crossorigin href="{}/fonts/{}">'
-        links = [font.format(root, name) for name in FONTS]
+        # Not as a link: from a file, which has no origin, a browser would refuse it aloud.
+        links = [PRELOAD.format(f"{root}/fonts/", list(FONTS))]
         links.append(f'<link rel="stylesheet" href="{root}/styles.css?v={version}">')
         head, _, rest = FONT.sub("", text).partition(STYLE_SHEET.search(text)[0])
         text = head + "\n".join(links) + "\n" + STYLE_SHEET.sub("", rest)
