@@ -261,7 +261,7 @@ def kinds(pick, D):
         "Dropout": nn.Dropout(),
         "ConstantPad": of("ConstantPad", pick(0, 1, 2), 0.5),
         "PReLU": nn.PReLU(4),
-        "ReLU": nn.ReLU(inplace=pick(False, True)),
+        "ReLU": (nn.ReLU(inplace=pick(False, True)), nn.ReLU()),
         "activation": getattr(
             nn, pick("ELU", "GELU", "LeakyReLU", "Mish", "SELU", "SiLU", "Sigmoid", "Softplus")
         )(),
@@ -304,8 +304,8 @@ def kinds(pick, D):
             "CNBlock": convnext.CNBlock(4, 1.0, 0.0),
             "ShuffleNet": shufflenetv2.InvertedResidual(4, 4, 1),
             "Fire": squeezenet.Fire(4, 2, 2, 2),
-            "corr": On(lambda x: conv.conv2d(x, kernels, None, (1, s), p, d)),
-            "im2col": On(lambda x: conv.conv_transpose2d(x, kernels)),
+            "corr": On(lambda x: conv.conv2d(x, kernels.to(x), None, (1, s), p, d)),
+            "im2col": On(lambda x: conv.conv_transpose2d(x, kernels.to(x))),
             "d2lite max": (On(lambda x: pool.max_pool2d(x, k, s, q, d)), taps),
             "d2lite avg": (On(lambda x: pool.avg_pool2d(x, k, s, q)), avg),
             "d2lite BatchNorm": norm.BatchNorm(4),
