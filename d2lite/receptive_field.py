@@ -166,6 +166,8 @@ def _replay(model: nn.Module, x: Tensor, steps: list[_Step]) -> list[tuple[Seen,
         name = name_of(step.func) if step.func else "a layer"
         try:
             looks = {key: look(key, version) for key, version in step.before.items()}
+            if name in ("to", "type_as"):  # another tensor gives its type
+                looks = {k: seen if k == id(step.args[0]) else NOTHING for k, seen in looks.items()}
             if not step.func:
                 seen = next(iter(looks.values()), NOTHING)
                 rows.append((seen, step.output.shape if looks else ()))
