@@ -166,6 +166,8 @@ def _replay(model: nn.Module, x: Tensor, steps: list[_Step]) -> list[tuple[Seen,
         name = name_of(step.func) if step.func else "a layer"
         try:
             looks = {key: look(key, version) for key, version in step.before.items()}
+            if name in ("to", "type_as"):  # another tensor gives its type
+                looks = {k: seen if k == id(step.args[0]) else NOTHING for k, seen in looks.items()}
             if not step.func:
                 seen = next(iter(looks.values()), NOTHING)
                 rows.append((seen, step.output.shape if looks else ()))
@@ -214,6 +216,14 @@ def _seen_by(step: _Step, name: str, results: list[Tensor], looks: dict[int, See
     ]
 
 
+def _step(ends: Sequence[Tensor], axis: int) -> int:
+    """Find by how much fields go on along an axis; 0 if not evenly."""
+    others = [d for d in range(ends[0].ndim) if d != axis]
+    first, last = -ends[0].amax(others), ends[1].amax(others)
+    steps = torch.cat([first.diff(), last.diff()]).unique().tolist()
+    return int(steps[0]) if len(steps) == 1 and 0 < steps[0] < inf else 0
+
+
 def _shrink(end: Tensor, shape: Sequence[int]) -> Tensor:
     """Keep one number along each axis where all are the same; check that the shape fits."""
     for axis in range(end.ndim):
@@ -237,15 +247,14 @@ def _common(seen: Seen, shape: Shape, width: int) -> Field | None:
         return whole
     # The width is the last axis, and channels come after the batch; or channels are the last axis.
     for axis, channels in ((D - 1, {0, 1}), (D - 2, {0, D - 1})):
-        turned = axis == D - 2 and seen.ends[3].shape[-1] > 1  # height and width have changed place
-        if single or turned or axis not in varies or not varies - {axis} <= channels:
+        if single or axis not in varies or not varies - {axis} <= channels:
             continue
-        others = [d for d in range(D) if d != axis]
-        left, right = first.amin(others), last.amax(others)
-        steps = torch.cat([left.diff(), right.diff()]).unique().tolist()
-        if len(steps) == 1 and 0 < steps[0] < inf:
-            x0, x1 = float(left[0]), float(right[0])
-            return Field(int(x1 - x0) + 1, int(steps[0]), (x0 + x1) / 2)
+        if axis == D - 2 and seen.ends[3].shape[-1] > 1 and not _step(seen.ends[2:], D - 3):
+            continue  # height and width have changed place
+        if step := _step(seen.ends[:2], axis):
+            others = [d for d in range(D) if d != axis]
+            x0, x1 = float(first.amin(others)[0]), float(last.amax(others)[0])
+            return Field(int(x1 - x0) + 1, step, (x0 + x1) / 2)
     if D > 3:  # one channel may see everything, and another little
         first, last = first.amin((0, 1)), last.amax((0, 1))
     everything = bool((first <= 0).all() and (last >= width - 1).all())
