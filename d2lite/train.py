@@ -225,10 +225,12 @@ def evaluate(model: nn.Module, data: Dataset) -> float:
     0.5
 
     Raises:
-        ValueError: If there are no examples, or some are not finite.
+        ValueError: If there are no examples, none counts, or some are not finite.
         FloatingPointError: If a score is NaN.
     """
     images, labels = tensors(data)
+    if not bool((labels >= 0).any()):
+        raise ValueError("data: no label is ≥ 0, so that no example counts")
     right = predict(model, images) == labels
     return right.sum().item() / (labels >= 0).sum().item()
 

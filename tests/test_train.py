@@ -640,3 +640,8 @@ def test_on_a_gpu():
     assert next(model.parameters()).is_cuda
     assert history.test_accuracy[-1] > 0.9
     assert predict(model, test.images).device.type == "cpu"
+
+
+def test_evaluate_needs_a_label_that_counts() -> None:
+    with pytest.raises(ValueError, match="data: no label is ≥ 0"):
+        evaluate(nn.Identity(), (torch.eye(2), torch.tensor([-100, -1])))

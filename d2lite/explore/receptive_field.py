@@ -98,7 +98,7 @@ class ReceptiveFieldExplorer(Explorer):
 
     @property
     def fields(self) -> list[Field]:
-        """The receptive field of each layer, by ``d2lite.shapes``.
+        """The receptive field of each layer, by ``d2lite.receptive_field``.
 
         Raises:
             ValueError: If a kernel does not fit; the message names the layer.
