@@ -1,4 +1,4 @@
-"""The receptive-field explorer: its arithmetic against d2lite.receptive_field and gradients, the figure."""
+"""The receptive-field explorer: its arithmetic against d2lite.receptive_field, and the figure."""
 
 import random
 from collections.abc import Callable
