@@ -7,6 +7,7 @@ fail where what is kept is no longer true.
 
 import functools
 import json
+import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -35,7 +36,8 @@ def main() -> None:
     found: dict[str, dict[int, list[int]]] = {}  # page: {width: heights, in their order}
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
+        found_at = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+        browser = playwright.chromium.launch(executable_path=found_at, args=arguments)
         page = browser.new_page()
         for path in sorted(SITE.rglob("*.html")):
             name = path.relative_to(SITE).as_posix()
