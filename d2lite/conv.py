@@ -46,7 +46,7 @@ def corr2d(X: Tensor, K: Tensor) -> Tensor:
     X (H, W), K (kH, kW) → Y (H − kH + 1, W − kW + 1): a sum for each place where K fits in X.
     """
     (H, W), (kH, kW) = X.shape, K.shape
-    Y = (X[:1, :1] * K[:1, :1]).new_zeros(H - kH + 1, W - kW + 1)  # a product's type
+    Y = X.new_zeros(H - kH + 1, W - kW + 1, dtype=torch.result_type(X, K))
     for i in range(H - kH + 1):
         for j in range(W - kW + 1):
             Y[i, j] = (X[i : i + kH, j : j + kW] * K).sum()

@@ -54,7 +54,7 @@ SAMPLES = (
     "slides/training/pytorch-essentials.html",
 )
 BOXES = """() => [...document.body.querySelectorAll("*")]
-  .filter((e) => !e.closest("select, svg.d2-pixels") && e.checkVisibility())
+  .filter((e) => !e.closest("select, svg.d2-pixels, .katex-mathml") && e.checkVisibility())
   .map((e) => [e.localName, e.className.baseVal ?? e.className, e.getBoundingClientRect()])
   .map(([tag, name, { width, height }]) => [tag, name, Math.round(width), Math.round(height)])"""
 

@@ -20,7 +20,7 @@ SCRIPTS = re.compile(
 
 
 def collect(app: Sphinx, doctree: nodes.document) -> None:
-    """Remember a page's lines: (anchor, title of the section, text)."""
+    """Remember a page's lines: (anchor, title of the section, text, whether it is code)."""
     found = []
     for node in doctree.findall(lambda node: isinstance(node, LINES)):
         inside, section = node.parent, None
@@ -28,15 +28,18 @@ def collect(app: Sphinx, doctree: nodes.document) -> None:
             if section is None and isinstance(inside, nodes.section):
                 section = inside
             inside = inside.parent
-        text = " ".join(node.astext().split())
-        if inside is None and text:  # no part of another line
+        if inside is None:  # no part of another line
             title = section[0].astext() if section else ""
             top = section is None or isinstance(section.parent, nodes.document)
-            found.append(("" if top else section["ids"][0], title, text))
+            is_code = isinstance(node, nodes.literal_block)
+            for text in node.astext().splitlines() if is_code else [node.astext()]:
+                if text.strip():
+                    anchor = "" if top else section["ids"][0]
+                    found.append((anchor, title, " ".join(text.split()), int(is_code)))
     lines(app.env)[app.env.docname] = found
 
 
-def lines(env: BuildEnvironment) -> dict[str, list[tuple[str, str, str]]]:
+def lines(env: BuildEnvironment) -> dict[str, list[tuple[str, str, str, int]]]:
     """The lines of all pages, which Sphinx keeps from build to build."""
     if not hasattr(env, "search_lines"):
         env.search_lines = {}
@@ -61,8 +64,7 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     out = Path(app.outdir)
     (out / "_static" / "search" / "lines.js").write_text(f"window.bookLines={text};\n", "utf-8")
     ours = "".join(
-        f'<script src="_static/search/{name}.js"></script>\n'
-        for name in ("minisearch", "lines", "search")
+        f'<script src="_static/search/{name}.js"></script>\n' for name in ("minisearch", "search")
     )
     page = out / "search.html"
     page.write_text(SCRIPTS.sub(ours, page.read_text(encoding="utf-8")), encoding="utf-8")

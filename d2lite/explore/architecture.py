@@ -8,6 +8,7 @@ import torch
 import traitlets
 from torch import nn
 
+from d2lite.channels import MaskedConv2d
 from d2lite.checks import boolean, integer, one_of
 from d2lite.explore.explorer import Checked, Explorer
 from d2lite.nets.alexnet import alexnet
@@ -32,7 +33,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 }
 
 KINDS: dict[str, tuple[type[nn.Module], ...]] = {
-    "convolution": (nn.Conv2d,),
+    "convolution": (nn.Conv2d, MaskedConv2d),
     "pooling": (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, Subsampling),
     "dense": (nn.Linear, EuclideanRBF),
 }

@@ -2,12 +2,15 @@
  * `lines.js`, made by tools/search.py, holds them; MiniSearch 7.2 ranks them. Classic scripts, so that
  * the search works from a file as well. */
 "use strict";
-document.addEventListener("DOMContentLoaded", () => {
-  const { pages, lines } = window.bookLines;
+document.addEventListener("DOMContentLoaded", async () => {
   const place = document.getElementById("search-results");
   const query = new URLSearchParams(location.search).get("q")?.trim() ?? "";
   for (const input of document.querySelectorAll("form.bd-search input")) input.value = query;
   if (!query) return;
+  // The lines are loaded when there is something to look for: half a megabyte.
+  await new Promise((onload, onerror) => document.head.append(
+    Object.assign(document.createElement("script"), { src: "_static/search/lines.js", onload, onerror })));
+  const { pages, lines } = window.bookLines;
 
   /** 3 × 3, 3x3 and 3×3 are one word; so are Conv2d and conv2d, é and e. */
   const normal = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase()
@@ -16,7 +19,10 @@ document.addEventListener("DOMContentLoaded", () => {
 
   const index = new MiniSearch({
     fields: ["title", "text"], tokenize: words, processTerm: (word) => word,
-    searchOptions: { boost: { title: 2 }, prefix: (word) => word.length > 2 },
+    searchOptions: {
+      boost: { title: 2 }, prefix: (word) => word.length > 2,
+      boostDocument: (id) => lines[id][4] ? 0.5 : 1, // prose before code
+    },
   });
   index.addAll(lines.map(([page, , section, text], id) => ({ id, title: `${pages[page][1]} ${section}`, text })));
   let found = index.search(query, { combineWith: "AND" });
@@ -48,11 +54,13 @@ document.addEventListener("DOMContentLoaded", () => {
   const list = document.createElement("ul");
   list.className = "search-lines";
   for (const { id, terms } of found.slice(0, 100)) {
-    const [page, anchor, section, text] = lines[id];
+    const [page, anchor, section, text, isCode] = lines[id];
     const item = document.createElement("li"), link = document.createElement("a"), line = document.createElement("p");
+    const shown = isCode ? document.createElement("code") : line;
     link.href = `${pages[page][0]}.html${anchor && `#${anchor}`}`;
     link.textContent = section && section !== pages[page][1] ? `${pages[page][1]} › ${section}` : pages[page][1];
-    line.append(...show(text, terms));
+    shown.append(...show(text, terms));
+    if (isCode) line.append(shown);
     item.append(link, line);
     list.append(item);
   }
