@@ -33,7 +33,7 @@ test check: export MALLOC_MMAP_THRESHOLD_ = 33554432
 test check: export MALLOC_TRIM_THRESHOLD_ = 1073741824
 test check: export TQDM_DISABLE = 1
 PYTEST := $(BIN)/python -m pytest
-NBVAL := -p tests.forked_kernels --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg
+NBVAL := -p tests.forked_kernels -p tests.compared_pictures --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg
 # More than there are cores: half of the time of a browser's tests is waiting.
 WORKERS ?= 4
 REPORTS := _build/tests.xml _build/notebooks.xml

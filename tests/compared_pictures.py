@@ -1,0 +1,61 @@
+"""A pytest plugin: nbval compares the pictures of a cell as well, which 0.11.0 leaves out.
+
+    python -m pytest -p tests.compared_pictures --nbval book
+
+Two runs of one cell need not give the same bytes: letters are set a little differently, and a curve
+of a trained network moves a little, where the processor or a library is another. So pictures are
+compared as from afar: each block of 8 × 8 pixels by its mean colour, and all blocks by their mean
+difference. Two pictures of a chapter that show different things are at least twice `BOUND` apart:
+`test_notebooks.py` holds them to it.
+"""
+
+from base64 import b64decode
+from io import BytesIO
+
+import numpy as np
+from nbformat import NotebookNode
+from nbval.plugin import IPyNbCell
+from PIL import Image
+
+BLOCK = 8  # pixels
+BOUND = 0.015  # of the way from black to white
+compare_the_rest = IPyNbCell.compare_outputs
+
+
+def pictures(outputs: list[NotebookNode]) -> list[Image.Image]:
+    """The pictures among a cell's outputs."""
+    data = [output.get("data", {}) for output in outputs]
+    files = [BytesIO(b64decode(each["image/png"])) for each in data if "image/png" in each]
+    return [Image.open(file).convert("RGB") for file in files]
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """How far two pictures are apart, from 0, the same, to 1, black and white."""
+    if one.size != other.size:
+        return 1.0
+    blocks = [np.asarray(picture.reduce(BLOCK), dtype=float) for picture in (one, other)]
+    return float(np.abs(blocks[0] - blocks[1]).mean() / 255)
+
+
+def compare_outputs(
+    cell: IPyNbCell, test: list[NotebookNode], reference: list[NotebookNode], *skipped: tuple
+) -> bool:
+    """Compare as nbval does, then the pictures."""
+    if not compare_the_rest(cell, test, reference, *skipped):
+        return False
+    drawn, kept = pictures(test), pictures(reference)
+    if len(drawn) != len(kept):
+        cell.comparison_traceback.append(f"{len(drawn)} pictures; {len(kept)} are kept")
+        return False
+    for number, pair in enumerate(zip(drawn, kept, strict=True), 1):
+        if (apart := difference(*pair)) > BOUND:
+            cell.comparison_traceback.append(
+                f"picture {number} differs from the one that is kept by {apart:.3f}, more than"
+                f" {BOUND}: run `make execute`, and look at it"
+            )
+            return False
+    return True
+
+
+def pytest_configure() -> None:
+    IPyNbCell.compare_outputs = compare_outputs
