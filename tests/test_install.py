@@ -200,7 +200,7 @@ def make(machine: Machine, tmp_path: Path) -> Callable[..., list[str]]:
     return call
 
 
-def test_make_runs_in_a_folder_of_any_name(make: Callable[..., list[str]], machine: Machine) -> None:
+def test_make_runs_in_any_folder(make: Callable[..., list[str]], machine: Machine) -> None:
     assert str(machine.folder / "_toc.yml") in make("book", "-o", ".venv/.book")
 
 

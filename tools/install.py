@@ -23,7 +23,7 @@ UV = [PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON]
 GROUPS = ["--group", "book", "--group", "test", "--group", "develop"]
 UNFINISHED = VENV / ".unfinished"  # is there while a command changes the environment
 SMALL = "UV_TORCH_BACKEND"  # uv's own setting; pip has none
-NEEDS = {"book": 1, "all": 9, SMALL: 4}  # GB of disk; torch on Linux brings the CUDA libraries along
+NEEDS = {"book": 1, "all": 9, SMALL: 4}  # GB of disk; torch on Linux brings CUDA's libraries
 UNREACHABLE = "the package index cannot be reached; check the network and repeat"
 EXPLANATIONS = {  # what pip or uv prints: what to do
     "No space left": "the disk is full; free some GB and repeat",
