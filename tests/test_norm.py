@@ -349,7 +349,7 @@ LAYERS = st.sampled_from(
     ]
 )
 
-# PyTorch 2.4's own batch norm in float16 has infinite variances on the CPU: it gives zeros.
+# PyTorch 2.4's batch norm, all in float16, adds squares in float16: of large numbers it makes 0.
 FAR = 1000 * torch.tensor([0.0, 1.0]).half().view(2, 1, 1, 1)
 OVERFLOWS = not nn.BatchNorm2d(1).half()(FAR).any()
 
@@ -358,8 +358,8 @@ OVERFLOWS = not nn.BatchNorm2d(1).half()(FAR).any()
 @given(seeds, LAYERS, LOW, st.booleans(), st.booleans(), st.sampled_from([1, 100, 600]))
 def test_low_precision_equals_torch(seed, makes, dtype, low_layer, autocast, scale):
     """Types, outputs and running statistics; squares of numbers above 255 overflow float16."""
-    if OVERFLOWS and low_layer and dtype == torch.float16:
-        scale = 1  # the test below has the others
+    if OVERFLOWS and dtype == torch.float16:
+        low_layer = False  # the next test has the other
     torch.manual_seed(seed)
     ours, theirs = (make() for make in makes)
     randomise(theirs)
