@@ -5,10 +5,13 @@ from io import BytesIO
 
 import compared_pictures
 import matplotlib.pyplot as plt
+import nbval.kernel
 import numpy as np
 import pytest
 from compared_pictures import BOUND, WHOLE, compare_outputs, difference
+from conftest import ROOT
 from nbformat import NotebookNode
+from nbval.plugin import IPyNbCell
 from PIL import Image
 
 from execute import KERNEL_ARGUMENTS, shrink
@@ -86,3 +89,12 @@ def test_the_scale_goes_from_nothing_to_all() -> None:
 
 def test_figures_are_drawn_as_when_they_were_kept() -> None:
     assert WHOLE in KERNEL_ARGUMENTS
+
+
+def test_nbval_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IPyNbCell, "compare_outputs", IPyNbCell.compare_outputs)
+    monkeypatch.setattr(nbval.kernel, "start_new_kernel", lambda **settings: settings)
+    compared_pictures.pytest_configure()
+    assert IPyNbCell.compare_outputs is compare_outputs
+    assert nbval.kernel.start_new_kernel() == {"extra_arguments": [WHOLE]}
+    assert "-p tests.compared_pictures" in (ROOT / "Makefile").read_text(encoding="utf-8")
