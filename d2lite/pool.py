@@ -150,7 +150,8 @@ def blur_pool2d(input: Tensor, kernel_size: IntOrPair = 3, stride: IntOrPair = 2
     """
     (C, H, W), (kH, kW) = input.shape[-3:], pair(kernel_size)
     X = input[..., _mirrored(H, kH), :][..., _mirrored(W, kW)]
-    column, row = (input.new_tensor([math.comb(k - 1, i) for i in range(k)]) for k in (kH, kW))
+    weights = ([math.comb(k - 1, i) for i in range(k)] for k in (kH, kW))
+    column, row = (torch.tensor(w, dtype=input.dtype, device=input.device) for w in weights)
     K = torch.outer(column / column.sum(), row / row.sum())
     return conv2d(X, K.expand(C, 1, kH, kW), stride=stride, groups=C)  # each channel by itself
 

@@ -2,11 +2,14 @@
 
 import ast
 import importlib
+import itertools
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
+from compared_pictures import BOUND, difference, pictures
+from IPython.core.displayhook import DisplayHook
 
 from links import set_up_cell
 from notebooks import ROOT, chapters, code_sha256
@@ -83,6 +86,19 @@ def test_uncompared_cells_are_declared(notebook: nbformat.NotebookNode) -> None:
     loose = [cell for cell in code(notebook) if UNCOMPARED & set(cell.metadata.get("tags", []))]
     assert not [c for c in code(notebook) if re.search("NBVAL_(IGNORE|SKIP|RAISES)", c.source)]
     assert len(loose) <= notebook.metadata.d2lite.get("volatile_cells", 0)
+
+
+def test_no_cell_ends_in_a_semicolon(notebook: nbformat.NotebookNode) -> None:
+    """It hides a value in Jupyter, but not in nbval, whose cells have no history: assign it."""
+    hidden = DisplayHook.semicolon_at_end_of_expression
+    assert not [cell.source for cell in code(notebook) if hidden(cell.source)]
+
+
+def test_no_picture_could_stand_for_another(notebook: nbformat.NotebookNode) -> None:
+    """A run's pictures are compared with those that are kept: the bound tells all of them apart."""
+    drawn = [picture for cell in code(notebook) for picture in pictures(cell.outputs)]
+    pairs = itertools.combinations(drawn, 2)
+    assert all(difference(one, other) > 2 * BOUND for one, other in pairs)
 
 
 def test_claims_are_asserted(notebook: nbformat.NotebookNode) -> None:

@@ -242,6 +242,7 @@ def kinds(pick, D):
     conv1 = of("Conv", 4, 4, 1)
     shared = of("Conv", 4, 4, 3, padding=1)
     kernels = torch.rand(4, 4, 3, 3, dtype=torch.float64) + 0.5
+    shuffle = On(lambda x: x.unflatten(1, (2, 2)).transpose(1, 2).reshape(x.shape))
     every = {
         "Conv": of("Conv", 4, 4, k, s, p, d),
         "Conv groups": of("Conv", 4, 4, k, s, p, groups=g),
@@ -271,10 +272,8 @@ def kinds(pick, D):
         "halves": On(
             lambda x, a: torch.cat([x[:, :2], a(x.chunk(2, 1)[1])], 1), of("Conv", 2, 2, 3, 1, 1)
         ),
-        "shuffle": On(
-            lambda x: x.unflatten(1, (2, 2)).transpose(1, 2).reshape(x.shape)  # by hand
-        ),
-        "ChannelShuffle": nn.ChannelShuffle(2),
+        "shuffle": shuffle,
+        "ChannelShuffle": (nn.ChannelShuffle(2), shuffle),  # without gradients in torch 2.4
         "gate": On(lambda x, a: x * a(x.mean(tuple(range(2, x.ndim)), keepdim=True)), conv1),
         "crop": On(lambda x: x[..., 1:-1]),
         "steps": On(lambda x: x[..., ::2]),

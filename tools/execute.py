@@ -18,6 +18,7 @@ from io import BytesIO
 from pathlib import Path
 
 import nbformat
+from jupyter_client.kernelspec import NoSuchKernel
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from PIL import Image
@@ -76,10 +77,13 @@ def keep_shown(state: dict[str, dict], outputs: str) -> None:
 
 
 def shrink(picture: str) -> str:
-    """Give a PNG a palette of 128 colours, each nearly as it was: a quarter of the bytes."""
+    """Give a PNG a palette of 128 colours, each nearly as it was: a quarter of the bytes.
+
+    What is transparent stays as it is.
+    """
     image = Image.open(BytesIO(base64.b64decode(picture)))
-    if image.mode == "P":
-        return picture
+    if image.mode == "P" or image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        return picture  # it has a palette, or lets the page show through
     small = image.convert("RGB").quantize(
         128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
     )
@@ -108,16 +112,18 @@ def execute(path: Path, progress: tqdm) -> str:
         on_cell_start=note,
         on_cell_executed=lambda cell, cell_index, execute_reply: progress.update(),
     )
+    name = path.relative_to(ROOT)
     start = time.perf_counter()
     try:
         client.execute()
+    except NoSuchKernel as failure:
+        return f"{name}: no kernel {failure.name!r} here; choose Python 3 in JupyterLab and save it"
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as failure:
-        name = path.relative_to(ROOT)
         return f"{name}, cell {running['cell']}; the file is left as it was.\n{failure}"
     finished = path.with_suffix(".tmp")
     nbformat.write(normalize(notebook), finished)
     os.replace(finished, path)
-    progress.write(f"{time.perf_counter() - start:6.1f} s  {path.relative_to(ROOT)}")
+    progress.write(f"{time.perf_counter() - start:6.1f} s  {name}")
     return ""
 
 

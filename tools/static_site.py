@@ -43,14 +43,16 @@ def start_katex(folder: Path, timeout: float) -> tuple[subprocess.Popen, socket.
     """Start KaTeX's server, and wait until it listens.
 
     The extension's own function waits for the socket's file only, which is there a moment earlier.
+    And it names the socket by its whole path, which the system cuts at about 100 characters.
     """
-    path, end = folder / "katex.sock", time.monotonic() + timeout
-    command = katex.KaTeXServer.build_command(socket=path)
+    name, here, end = "katex.sock", Path.cwd(), time.monotonic() + timeout
+    command = katex.KaTeXServer.build_command(socket=name)
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder)
     while True:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.connect(str(path))
+            os.chdir(folder)
+            connection.connect(name)
             return process, connection
         except (FileNotFoundError, ConnectionRefusedError):
             connection.close()
@@ -58,6 +60,8 @@ def start_katex(folder: Path, timeout: float) -> tuple[subprocess.Popen, socket.
                 process.kill()
                 raise
             time.sleep(0.01)
+        finally:
+            os.chdir(here)
 
 
 def keep_used_icons(app: Sphinx, exception: Exception | None) -> None:
