@@ -141,7 +141,10 @@ def wait_for_stragglers(page: "Page") -> None:
 def show(browser: "Browser", tmp_path: Path) -> Iterator[Callable[..., "Page"]]:
     """Open a static page with `views` views of one explorer, as the site mounts it."""
     host = (ROOT / "book" / "_static" / "explorers.js").as_uri()
-    fonts = (ROOT / "book" / "_static" / "fonts" / "fonts.css").as_uri()
+    fonts = ROOT / "book" / "_static" / "fonts"
+    # Awaited here; on the site, a font that comes too late is left for the next page.
+    sheet = (fonts / "fonts.css").read_text(encoding="utf-8").replace("optional", "block")
+    sheet = sheet.replace("url(", f"url({fonts.as_uri()}/")
     pages = []
 
     def show(explorer: Any, views: int = 1, width: int = 1280, theme: str = "light") -> "Page":
@@ -156,7 +159,7 @@ def show(browser: "Browser", tmp_path: Path) -> Iterator[Callable[..., "Page"]]:
             <style>body {{ max-width: 750px; margin: 10px auto; padding: 0 8px;
               color-scheme: {theme}; background: Canvas; color: CanvasText }}</style>
             <script type="application/vnd.jupyter.widget-state+json">{json.dumps(state)}</script>
-            <script src="{host}"></script><link rel="stylesheet" href="{fonts}">
+            <script src="{host}"></script><style>{sheet}</style>
             <body><main><h1>Explorer</h1>{'<div data-widget-model="m"></div>' * views}</main>
             """
         (tmp_path / "index.html").write_text(document, encoding="utf-8")
