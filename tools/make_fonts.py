@@ -17,13 +17,13 @@ from fontTools.ttLib import TTFont
 FONTS = Path(__file__).resolve().parent.parent / "book" / "_static" / "fonts"
 LATIN = "U+20-7E,U+A0-17F,U+218-21B"
 SIGNS = (
-    "U+2C6,U+2C9,U+391-3A9,U+3B1-3C9,U+2009,U+200B,U+2010-2014,U+2016,U+2018-201E,U+2020-2022,"
+    "U+2C6,U+2C9,U+302,U+304,U+391-3A9,U+3B1-3C9,U+2009,U+200B,U+2010-2014,U+2016,U+2018-201E,U+2020-2022,"
     "U+2026,U+2032,U+2033,U+2039,U+203A,U+2044,U+2070-2089,U+20AC,U+2153,U+2154,U+2190-2193,"
     "U+2202,U+2206,U+2211,U+2212,U+221A,U+221E,U+222B,U+2248,U+2260,U+2264,U+2265,U+2500,U+2713"
 )
-#: Not in Source Sans: ⁻ ∇ ∈ ∗ ∝ ∣ ∥ ⊙ ⊤ ⋅ ⋆ ⋯ ⌈ ⌉ ⌊ ⌋ ✗ and combining hats.
+#: Not in Source Sans: ⁻ ∇ ∈ ∗ ∝ ∣ ∥ ⊙ ⊤ ⋅ ⋆ ⋯ ⌈ ⌉ ⌊ ⌋ ✗.
 OTHERS = (
-    "U+302,U+304,U+207B,U+2207,U+2208,U+2217,U+221D,U+2223,U+2225,U+2299,U+22A4,U+22C5,U+22C6,"
+    "U+207B,U+2207,U+2208,U+2217,U+221D,U+2223,U+2225,U+2299,U+22A4,U+22C5,U+22C6,"
     "U+22EF,U+2308-230B,U+2717"
 )
 
@@ -37,7 +37,7 @@ def make(source: Path, name: str, family: str, characters: str) -> None:
             f"--unicodes={characters}",
             "--flavor=woff2",
             "--no-hinting",
-            "--layout-features=kern,tnum,mark,ccmp",
+            "--layout-features=kern,tnum,ccmp",
             f"--output-file={made}",
         ]
     )

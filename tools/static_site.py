@@ -23,7 +23,8 @@ FONT = re.compile(r'<script class="fonts">.*?</script>\s*')
 PRELOAD = """<script class="fonts">if (location.protocol != "file:") for (const name of {1})
 document.head.append(Object.assign(document.createElement("link"), {{ rel: "preload", as: "font",
 type: "font/woff2", crossOrigin: "", href: "{0}" + name }}));</script>""".replace("\n", " ")
-FONTS = "sans.woff2", "sans-italic.woff2", "mono.woff2"  # what every page needs at once
+FONTS = [f"fonts/{name}.woff2" for name in ("sans", "sans-italic", "mono")]  # needed at once
+FONTS_OF_FORMULAS = [f"katex/fonts/KaTeX_{name}.woff2" for name in ("Main-Regular", "Math-Italic")]
 
 
 def prepare_katex(app: Sphinx | None = None) -> None:
@@ -146,7 +147,8 @@ def join_styles(app: Sphinx, exception: Exception | None) -> None:
     for page, text in texts.items():
         root = os.path.relpath(static, page.parent)
         # Not as a link: from a file, which has no origin, a browser would refuse it aloud.
-        links = [PRELOAD.format(f"{root}/fonts/", list(FONTS))]
+        fonts = FONTS + FONTS_OF_FORMULAS * ('class="katex"' in text)
+        links = [PRELOAD.format(f"{root}/", fonts)]
         links.append(f'<link rel="stylesheet" href="{root}/styles.css?v={version}">')
         head, _, rest = FONT.sub("", text).partition(STYLE_SHEET.search(text)[0])
         text = head + "\n".join(links) + "\n" + STYLE_SHEET.sub("", rest)
