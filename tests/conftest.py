@@ -7,6 +7,7 @@ import subprocess
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -98,7 +99,9 @@ def browser(playwright: "Playwright") -> Iterator["Browser"]:
     launched.close()
 
 
-class _Quiet(SimpleHTTPRequestHandler):
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files, and does not write down which."""
+
     def log_message(self, *arguments: object) -> None:
         pass
 
@@ -109,12 +112,19 @@ class _Server(ThreadingHTTPServer):
     )
 
 
-@pytest.fixture(scope="module")
-def origin() -> Iterator[str]:
-    server = _Server(("127.0.0.1", 0), partial(_Quiet, directory=str(SITE)))
+@contextmanager
+def served(handler: type[Quiet]) -> Iterator[str]:
+    """The built site at an address of this machine."""
+    server = _Server(("127.0.0.1", 0), partial(handler, directory=str(SITE)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[str]:
+    with served(Quiet) as address:
+        yield address
 
 
 def visit(page: "Page", url: str) -> None:

@@ -1,0 +1,166 @@
+"""Every page and deck once in Firefox and in WebKit: nothing goes wrong, all fits, figures answer.
+
+Chromium has the thorough tests (tests/test_browser.py, tests/test_slides.py, each explorer's own).
+"""
+
+import re
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+import pytest
+from conftest import DECKS, NAMES, SITE, Quiet, served
+from test_slides import FIT, MOUNTED, OUTSIDE
+from webdriver import Driven, Firefox, WebKit
+
+SLIDES = [deck.relative_to(SITE).as_posix() for deck in DECKS]
+# WebKit's driver does not tell what the console says, so a page keeps it, and its frames tell it.
+TELL = """<script>{
+const told = (top.problems ??= []);
+addEventListener("error", (e) => told.push(e.message ?? `${e.target.src ?? e.target.href}`), true);
+addEventListener("unhandledrejection", (e) => told.push(`${e.reason}`));
+for (const level of ["error", "warn"]) console[level] = (...words) => told.push(words.join(" "));
+}</script>"""
+
+
+class Telling(Quiet):
+    """Serves each page with that script at its start and at the start of its frames."""
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        if path.suffix != ".html":
+            return super().do_GET()
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(r"(?=<meta charset)", TELL, text, count=1)
+        body = text.replace("&lt;meta charset", f"{escape(TELL)}&lt;meta charset").encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture(scope="module")
+def telling() -> Iterator[str]:
+    with served(Telling) as address:
+        yield address
+
+
+@pytest.fixture(scope="module", params=[Firefox, WebKit], ids=["firefox", "webkit"])
+def driven(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Driven]:
+    started = request.param(tmp_path_factory.mktemp("browser"))
+    yield started
+    started.quit()
+
+
+def visit(driven: Driven, url: str) -> None:
+    """Open a page at a desk, until all of its explorers are there."""
+    driven.resize(1280, 844)
+    driven.open(url)
+    driven.wait("!document.querySelector('[data-widget-model]:not([data-widget])')")
+
+
+def problems(driven: Driven) -> list[str]:
+    return driven.run("() => problems") + driven.problems
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_is_alive_and_fits(driven: Driven, telling: str, name: str) -> None:
+    visit(driven, f"{telling}/{name}")
+    saved = (SITE / name).read_text(encoding="utf-8").count("data-widget-model=")
+    assert driven.run("() => document.querySelectorAll('[data-widget=live]').length") == saved
+    for width in (1280, 390):
+        driven.resize(width, 844)
+        driven.run("() => new Promise((f) => requestAnimationFrame(() => setTimeout(f)))")
+        assert driven.run("() => document.documentElement.scrollWidth - innerWidth") <= 0
+    assert problems(driven) == []
+
+
+@pytest.mark.parametrize("name", SLIDES)
+def test_a_deck_is_alive_and_fits(driven: Driven, telling: str, name: str) -> None:
+    driven.resize(1280, 720)
+    driven.open(f"{telling}/{name}")
+    driven.wait("window.Reveal?.isReady()")
+    for condition in (MOUNTED, FIT):
+        driven.wait(f"({condition})([...document.querySelectorAll('iframe')])")
+    assert driven.run(OUTSIDE) == []
+    driven.run("() => Reveal.slide(0)")
+    driven.press(KEYS["right"])
+    driven.wait("Reveal.getIndices().h == 1 || Reveal.getIndices().f == 0")
+    assert problems(driven) == []
+
+
+KEYS = {"right": "\ue014", "down": "\ue015", "space": " "}
+# On five pages: what is dragged, which cell is typed into, and what hears which key.
+USED = {
+    "convolution/cross-correlation.html": (
+        ["Padding", "Kernel window"],
+        "row 2, column 2",
+        ("Kernel window", "right"),
+    ),
+    "convolution/output-size.html": (["Size n"], None, ("Output", "right")),
+    "training/optimizers.html": (
+        ["Condition number", "Seen from above"],
+        None,
+        ("Start at", "right"),
+    ),
+    "normalization/batch-norm.html": (
+        ["Places"],
+        "image 0, channel 0, place 0",
+        ("Batch", "down"),
+    ),
+    "architectures/lenet.html": (["Unit", "Board"], None, ("Board", "space")),
+}
+# The first element of such a name that can be seen, in the middle of the window.
+FIND = """(name) => {
+  const named = (e) => e.ariaLabel ?? e.closest("label")?.textContent ?? e.textContent;
+  window.found = [...document.querySelectorAll(
+    "[data-widget=live] :is(input, button, svg, canvas, [role=slider])")]
+    .find((e) => e.checkVisibility() && named(e).trim().startsWith(name));
+  found.scrollIntoView({ block: "center", behavior: "instant" });
+  const { left, top, width, height } = found.getBoundingClientRect();
+  return [left, top, width, height];
+}"""
+# All that its explorer draws and says.
+DRAWN = """() => [...found.closest("[data-widget]").querySelectorAll(
+  "svg, table, canvas, [role=status]")].map((e) => e.toDataURL?.() ?? e.innerHTML).join()"""
+
+
+@pytest.mark.parametrize("name", USED)
+def test_a_figure_answers_pointer_and_keys(driven: Driven, telling: str, name: str) -> None:
+    dragged, cell, (focused, key) = USED[name]
+    visit(driven, f"{telling}/{name}")
+
+    def place(name: str, share: float) -> tuple[float, float]:
+        left, top, width, height = driven.run(FIND, name)
+        return left + share * width, top + height / 2
+
+    for each in dragged:
+        start, end = place(each, 0.3), place(each, 0.7)
+        before = driven.run(DRAWN)
+        driven.drag(start, end)
+        assert driven.run(DRAWN_SOON, before), f"{each} was dragged, and nothing moved"
+    if cell:
+        driven.drag(place(cell, 0.5))
+        before = driven.run(DRAWN)
+        driven.press("7")
+        assert "7" in driven.run("() => found.value")
+        assert driven.run(DRAWN_SOON, before), "what was typed changes nothing"
+    place(focused, 0.5)
+    driven.run("() => found.focus()")
+    before = driven.run(DRAWN)
+    driven.press(KEYS[key])
+    assert driven.run(DRAWN_SOON, before), f"{focused} does not hear {key}"
+    assert problems(driven) == []
+
+
+# Whether it draws another thing within a second.
+DRAWN_SOON = f"""async (before) => {{
+  for (let frame = 0; frame < 60; frame++) {{
+    if (({DRAWN})() !== before) return true;
+    await new Promise(requestAnimationFrame);
+  }}
+  return false;
+}}"""
