@@ -36,7 +36,7 @@ NBVAL := -p tests.forked_kernels --nbval --nbval-sanitize-with tests/nbval_sanit
 WORKERS ?= 4
 REPORTS := _build/tests.xml _build/notebooks.xml
 
-test: .venv/.all book  ## everything: library, every cell of every notebook, the site in a browser
+test: .venv/.all book  ## everything: library, every cell of every notebook, the site in browsers
 	@$(BIN)/python tools/check_installation.py
 	@trap 'exit 130' INT; rm -f $(REPORTS); failed=0; set -x; \
 	$(PYTEST) -n $(WORKERS) --dist worksteal --junit-xml _build/tests.xml \

@@ -64,18 +64,26 @@ def javascript(tmp_path_factory: pytest.TempPathFactory) -> Callable[[type, str,
     return call
 
 
-def chromium() -> str:
-    """Where a Chromium is; skips where there is none, unless D2LITE_REQUIRE_BROWSER is set."""
-    # The shell is the same engine without windows: a page takes it a quarter of the time.
-    names = ("chromium-headless-shell", "chromium", "chromium-browser")
-    names += ("google-chrome", "google-chrome-stable")
+def installed(*names: str, package: str) -> str:
+    """Where a program is, by any of its names.
+
+    Skips where there is none, unless D2LITE_REQUIRE_BROWSER is set.
+    """
     found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
-        advice = "no Chromium found; on Debian: apt install chromium-headless-shell"
+        advice = f"no {names[0]} found; on Debian: apt install {package}"
         if os.environ.get("D2LITE_REQUIRE_BROWSER"):
             pytest.fail(advice)
         pytest.skip(advice)
     return found
+
+
+def chromium() -> str:
+    """Where a Chromium is."""
+    # The shell is the same engine without windows: a page takes it a quarter of the time.
+    names = ("chromium-headless-shell", "chromium", "chromium-browser")
+    names += ("google-chrome", "google-chrome-stable")
+    return installed(*names, package="chromium-headless-shell")
 
 
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

@@ -4,9 +4,10 @@ Chromium has the thorough tests (tests/test_browser.py, tests/test_slides.py, ea
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import DECKS, NAMES, SITE, Quiet, served
@@ -50,15 +51,17 @@ def telling() -> Iterator[str]:
 def driven(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Driven]:
-    started = request.param(tmp_path_factory.mktemp("browser"))
-    yield started
-    started.quit()
+    browser = request.param(tmp_path_factory.mktemp("browser"))
+    try:
+        browser.start()
+        yield browser
+    finally:
+        browser.quit()
 
 
 def visit(driven: Driven, url: str) -> None:
     """Open a page at a desk, until all of its explorers are there."""
-    driven.resize(1280, 844)
-    driven.open(url)
+    driven.open(url, 1280, 844)
     driven.wait("!document.querySelector('[data-widget-model]:not([data-widget])')")
 
 
@@ -80,8 +83,7 @@ def test_a_page_is_alive_and_fits(driven: Driven, telling: str, name: str) -> No
 
 @pytest.mark.parametrize("name", SLIDES)
 def test_a_deck_is_alive_and_fits(driven: Driven, telling: str, name: str) -> None:
-    driven.resize(1280, 720)
-    driven.open(f"{telling}/{name}")
+    driven.open(f"{telling}/{name}", 1280, 720)
     driven.wait("window.Reveal?.isReady()")
     for condition in (MOUNTED, FIT):
         driven.wait(f"({condition})([...document.querySelectorAll('iframe')])")
@@ -123,9 +125,20 @@ FIND = """(name) => {
   const { left, top, width, height } = found.getBoundingClientRect();
   return [left, top, width, height];
 }"""
-# All that its explorer draws and says.
-DRAWN = """() => [...found.closest("[data-widget]").querySelectorAll(
-  "svg, table, canvas, [role=status]")].map((e) => e.toDataURL?.() ?? e.innerHTML).join()"""
+# Remembers what its explorer draws, when it has drawn all that it was asked for; and whether it
+# draws another thing within 60 frames.
+SEEN = """window.seen = () => [...found.closest("[data-widget]").querySelectorAll(
+  "svg, table, canvas")].map((e) => e.toDataURL?.() ?? e.innerHTML).join()"""
+REMEMBER = f"""async () => {{
+  for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
+  {SEEN};
+  window.before = seen();
+}}"""
+CHANGES = """async () => {
+  for (let frame = 0; frame < 60 && seen() === before; frame++)
+    await new Promise(requestAnimationFrame);
+  return seen() !== before;
+}"""
 
 
 @pytest.mark.parametrize("name", USED)
@@ -133,34 +146,22 @@ def test_a_figure_answers_pointer_and_keys(driven: Driven, telling: str, name: s
     dragged, cell, (focused, key) = USED[name]
     visit(driven, f"{telling}/{name}")
 
-    def place(name: str, share: float) -> tuple[float, float]:
+    def places(name: str, *shares: float) -> list[tuple[float, float]]:
         left, top, width, height = driven.run(FIND, name)
-        return left + share * width, top + height / 2
+        return [(left + share * width, top + height / 2) for share in shares]
+
+    def changes(what: Callable, *arguments: Any) -> bool:
+        driven.run(REMEMBER)
+        what(*arguments)
+        return driven.run(CHANGES)
 
     for each in dragged:
-        start, end = place(each, 0.3), place(each, 0.7)
-        before = driven.run(DRAWN)
-        driven.drag(start, end)
-        assert driven.run(DRAWN_SOON, before), f"{each} was dragged, and nothing moved"
+        assert changes(driven.drag, *places(each, 0.3, 0.5, 0.7)), f"{each} is dragged in vain"
     if cell:
-        driven.drag(place(cell, 0.5))
-        before = driven.run(DRAWN)
-        driven.press("7")
+        driven.drag(*places(cell, 0.5))
+        assert changes(driven.press, "7"), "what is typed changes nothing"
         assert "7" in driven.run("() => found.value")
-        assert driven.run(DRAWN_SOON, before), "what was typed changes nothing"
-    place(focused, 0.5)
+    places(focused)
     driven.run("() => found.focus()")
-    before = driven.run(DRAWN)
-    driven.press(KEYS[key])
-    assert driven.run(DRAWN_SOON, before), f"{focused} does not hear {key}"
+    assert changes(driven.press, KEYS[key]), f"{focused} does not hear the key {key}"
     assert problems(driven) == []
-
-
-# Whether it draws another thing within a second.
-DRAWN_SOON = f"""async (before) => {{
-  for (let frame = 0; frame < 60; frame++) {{
-    if (({DRAWN})() !== before) return true;
-    await new Promise(requestAnimationFrame);
-  }}
-  return false;
-}}"""
