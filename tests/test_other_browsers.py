@@ -29,7 +29,7 @@ class Telling(Quiet):
 
     def do_GET(self) -> None:
         path = Path(self.translate_path(self.path))
-        if path.suffix != ".html":
+        if path.suffix != ".html" or not path.is_file():
             return super().do_GET()
         text = path.read_text(encoding="utf-8")
         text = re.sub(r"(?=<meta charset)", TELL, text, count=1)
