@@ -19,7 +19,7 @@ from typing import Any
 import websocket
 from conftest import installed
 
-PATIENCE = 60  # seconds: others use the machine too
+PATIENCE = 120  # seconds: others use the machine too
 
 
 class Driven:
