@@ -10,7 +10,7 @@ BUILD := $(BIN)/python -c "from jupyter_book.cli.main import main; main()" build
   --config _config.yml --toc "$$PWD/_toc.yml" --path-output . -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help book heights test-hub test-nbgrader slides serve test test-oldest check lab execute benchmarks student lint links lock clean look
+.PHONY: help book heights test-browsers test-hub test-nbgrader slides serve test test-oldest check lab execute benchmarks student lint links lock clean look
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ _build/classroom/.ready: classroom/requirements.txt .venv/.all
 	@_build/classroom/bin/python -m pip install -q --disable-pip-version-check -r classroom/requirements.txt
 	@PATH="$(CURDIR)/_build/classroom/bin:$$PATH" npm install --no-audit --no-fund --loglevel=error --prefix _build/classroom configurable-http-proxy@5.3.0
 	@touch $@
+
+test-browsers: .venv/.all book  ## every page and deck in Firefox and WebKit
+	D2LITE_OTHER_BROWSERS=1 D2LITE_REQUIRE_BROWSER=1 $(PYTEST) tests/test_other_browsers.py
 
 test-hub: _build/classroom/.ready  ## a real JupyterHub: students' work survives a culled server
 	PYTHONPATH="$(CURDIR)" _build/classroom/bin/python -m pytest -o addopts= -s classroom/test_hub.py

@@ -7,6 +7,7 @@ import subprocess
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -63,18 +64,26 @@ def javascript(tmp_path_factory: pytest.TempPathFactory) -> Callable[[type, str,
     return call
 
 
-def chromium() -> str:
-    """Where a Chromium is; skips where there is none, unless D2LITE_REQUIRE_BROWSER is set."""
-    # The shell is the same engine without windows: a page takes it a quarter of the time.
-    names = ("chromium-headless-shell", "chromium", "chromium-browser")
-    names += ("google-chrome", "google-chrome-stable")
+def installed(*names: str, package: str) -> str:
+    """Where a program is, by any of its names.
+
+    Skips where there is none, unless D2LITE_REQUIRE_BROWSER is set.
+    """
     found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
-        advice = "no Chromium found; on Debian: apt install chromium-headless-shell"
+        advice = f"no {names[0]} found; on Debian: apt install {package}"
         if os.environ.get("D2LITE_REQUIRE_BROWSER"):
             pytest.fail(advice)
         pytest.skip(advice)
     return found
+
+
+def chromium() -> str:
+    """Where a Chromium is."""
+    # The shell is the same engine without windows: a page takes it a quarter of the time.
+    names = ("chromium-headless-shell", "chromium", "chromium-browser")
+    names += ("google-chrome", "google-chrome-stable")
+    return installed(*names, package="chromium-headless-shell")
 
 
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -98,7 +107,9 @@ def browser(playwright: "Playwright") -> Iterator["Browser"]:
     launched.close()
 
 
-class _Quiet(SimpleHTTPRequestHandler):
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files, and does not write down which."""
+
     def log_message(self, *arguments: object) -> None:
         pass
 
@@ -109,12 +120,19 @@ class _Server(ThreadingHTTPServer):
     )
 
 
-@pytest.fixture(scope="module")
-def origin() -> Iterator[str]:
-    server = _Server(("127.0.0.1", 0), partial(_Quiet, directory=str(SITE)))
+@contextmanager
+def served(handler: type[Quiet]) -> Iterator[str]:
+    """The built site at an address of this machine."""
+    server = _Server(("127.0.0.1", 0), partial(handler, directory=str(SITE)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[str]:
+    with served(Quiet) as address:
+        yield address
 
 
 def visit(page: "Page", url: str) -> None:

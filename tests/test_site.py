@@ -11,6 +11,11 @@ from conftest import PAGES, SITE
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 # Pages that Sphinx adds: neither taught from nor linked from the chapters.
 GENERATED = {"genindex.html", "search.html"}
+# How many children MathML asks for (https://www.w3.org/TR/mathml-core/): else it is an error.
+CHILDREN = {
+    **dict.fromkeys(("mfrac", "mroot", "msub", "msup", "munder", "mover"), 2),
+    **dict.fromkeys(("msubsup", "munderover"), 3),
+}
 
 
 @pytest.fixture(scope="module", params=PAGES, ids=[str(page.relative_to(SITE)) for page in PAGES])
@@ -28,6 +33,13 @@ def test_nothing_broke_while_building(page: tuple[Path, BeautifulSoup]) -> None:
     assert "Traceback (most recent call last)" not in text
     assert not soup.select(".output.traceback, .system-message, .problematic, .katex-error")
     assert "undefined label" not in text
+
+
+def test_formulas_are_valid_mathml(page: tuple[Path, BeautifulSoup]) -> None:
+    _, soup = page
+    for element in soup.select(", ".join(CHILDREN)):
+        children = element.find_all(recursive=False)
+        assert len(children) == CHILDREN[element.name], str(element)
 
 
 def test_links_lead_somewhere(page: tuple[Path, BeautifulSoup]) -> None:

@@ -37,7 +37,7 @@ def make(source: Path, name: str, family: str, characters: str) -> None:
             f"--unicodes={characters}",
             "--flavor=woff2",
             "--no-hinting",
-            "--layout-features=kern,tnum,ccmp",
+            "--layout-features=kern,tnum",
             f"--output-file={made}",
         ]
     )
