@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from d2lite.channels import MaskedConv2d
 from d2lite.nets.lenet import (
     C3_TABLE,
     DIGITS,
@@ -16,6 +17,7 @@ from d2lite.nets.lenet import (
     LeNet,
     LeNet5,
     Subsampling,
+    initialize,
     squash,
 )
 from d2lite.trace import trace
@@ -221,3 +223,16 @@ def test_copies_and_state_go_round(model, tmp_path):
     other = type(model)()
     other.load_state_dict(torch.load(tmp_path / "model.pt"))
     assert torch.equal(other(images), model(images))
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_initialize_draws_linear_layers_and_convolutions_alone(activation: str) -> None:
+    """A normalization's scale is no bias, and connections are no matrix: they stay as they are."""
+    model = nn.Sequential(MaskedConv2d([[1, 1], [1, 0]], 3), nn.BatchNorm2d(2), nn.Linear(64, 64))
+    before = [parameter.clone() for parameter in model.parameters()]
+    initialize(model, activation)
+    kept = [torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
+    assert kept == [True] * 4 + [False] * 2
+    std = (2 / 64) ** 0.5 if activation == "relu" else (2 / 128) ** 0.5
+    assert model[2].weight.std().item() == pytest.approx(std, rel=0.05)
+    assert not model[2].bias.any()

@@ -142,17 +142,18 @@ class LeNet5(nn.Module):
 def initialize(model: nn.Module, activation: str) -> None:
     """Draw the weights so that signals keep their size: He for ReLU, Xavier for sigmoid and tanh.
 
-    Biases start at 0. From Glorot and Bengio, 2010, and He et al., 2015.
+    Biases start at 0; layers of other kinds keep their own start. From Glorot and Bengio, 2010,
+    and He et al., 2015.
 
     >>> initialize(nn.Linear(2, 3), "relu")
     """
-    for parameter in model.parameters():
-        if parameter.ndim == 1:  # a bias
-            nn.init.zeros_(parameter)
-        elif activation == "relu":
-            nn.init.kaiming_normal_(parameter, nonlinearity="relu")
-        else:
-            nn.init.xavier_uniform_(parameter)
+    for layer in model.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            if activation == "relu":
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            else:
+                nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
 
 ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
