@@ -234,5 +234,6 @@ def test_initialize_draws_linear_layers_and_convolutions_alone(activation: str) 
     kept = [torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
     assert kept == [True] * 4 + [False] * 2
     std = (2 / 64) ** 0.5 if activation == "relu" else (2 / 128) ** 0.5
+    initialize(nn.Conv2d(1, 2, 3, bias=False), activation)  # as before a norm
     assert model[2].weight.std().item() == pytest.approx(std, rel=0.05)
     assert not model[2].bias.any()
