@@ -111,6 +111,31 @@ def keep_used_letters(app: Sphinx, exception: Exception | None) -> None:
         )  # fmt: skip
 
 
+def used_rules(sheet: str, words: set[str]) -> str:
+    """Leave out of a style sheet what no page can show: rules for classes that none has."""
+
+    def used(selector: str) -> bool:
+        selector = re.sub(r":(?:not|is|where|has)\([^()]*\)", "", selector)
+        return all(name in words for name in re.findall(r"[.#](-?[A-Za-z_][\w-]*)", selector))
+
+    def kept(rules: list) -> str:
+        text = ""
+        for rule in rules:
+            if rule.type == "at-rule" and rule.lower_at_keyword in ("media", "supports"):
+                if inner := kept(tinycss2.parse_rule_list(rule.content, True, True)):
+                    condition = tinycss2.serialize(rule.prelude)
+                    text += f"@{rule.at_keyword}{condition}{{{inner}}}"
+            elif rule.type == "qualified-rule":
+                selectors = tinycss2.serialize(rule.prelude)
+                if any(map(used, re.split(r",(?![^()]*\))", selectors))):
+                    text += f"{selectors.strip()}{{{tinycss2.serialize(rule.content).strip()}}}\n"
+            else:
+                text += rule.serialize()
+        return text
+
+    return kept(tinycss2.parse_stylesheet(sheet, True, True))
+
+
 def join_styles(app: Sphinx, exception: Exception | None) -> None:
     """Make one style sheet of all that a page loads: each by itself holds up the first paint."""
     if exception:
@@ -140,8 +165,10 @@ def join_styles(app: Sphinx, exception: Exception | None) -> None:
         )
         return re.sub(r'@import "([^"]+)";', lambda name: moved(sheet.parent / name[1]), text)
 
+    files = [*out.rglob("*.html"), *static.rglob("*.js")]
+    words = set(re.findall(r"[\w-]+", "".join(f.read_text(encoding="utf-8") for f in files)))
     names = " ".join(os.path.relpath(sheet, static) for sheet in sheets)
-    text = "\n".join(["/*", names, "*/", *map(moved, sheets)])
+    text = f"/*\n{names}\n*/\n" + used_rules("\n".join(map(moved, sheets)), words)
     joined.write_text(text, encoding="utf-8")
     version = hashlib.sha256(text.encode()).hexdigest()[:8]
     for page, text in texts.items():
@@ -171,46 +198,13 @@ def keep_room(app: Sphinx, exception: Exception | None) -> None:
             + "}"
             for width, row in rows.items()
         )
-        still = '<div class="d2-still'
-        first, *others = text.split(f'{still}"')
-        found = first + "".join(f'{still} d2-room-{i}"{rest}' for i, rest in enumerate(others))
-        if found != text:
-            found = found.replace("</head>", f"<style>{rules}</style></head>", 1)
-            page.write_text(found, encoding="utf-8")
-
-
-def drop_unused_rules(app: Sphinx, exception: Exception | None) -> None:
-    """Leave out of the joined sheet what no page can show: rules for classes that none has."""
-    if exception:
-        return
-    out = Path(app.outdir)
-    sheet = out / "_static" / "styles.css"
-    files = [*out.rglob("*.html"), *(out / "_static").rglob("*.js")]
-    words = set(re.findall(r"[\w-]+", "".join(f.read_text(encoding="utf-8") for f in files)))
-
-    def used(selector: str) -> bool:
-        selector = re.sub(r":(?:not|is|where|has)\([^()]*\)", "", selector)
-        return all(name in words for name in re.findall(r"[.#](-?[A-Za-z_][\w-]*)", selector))
-
-    def kept(rules: list) -> str:
-        text = ""
-        for rule in rules:
-            if rule.type == "at-rule" and rule.lower_at_keyword in ("media", "supports"):
-                inner = kept(tinycss2.parse_rule_list(rule.content, True, True))
-                text += f"@{rule.at_keyword}{tinycss2.serialize(rule.prelude)}{{{inner}}}" * bool(
-                    inner
-                )
-            elif rule.type == "qualified-rule":
-                selectors = tinycss2.serialize(rule.prelude)
-                if any(map(used, re.split(r",(?![^()]*\))", selectors))):
-                    text += f"{selectors.strip()}{{{tinycss2.serialize(rule.content).strip()}}}\n"
-            else:
-                text += rule.serialize()
-        return text
-
-    first, names, *rest = sheet.read_text(encoding="utf-8").split("\n", 2)
-    rules = tinycss2.parse_stylesheet("".join(rest), True, True)
-    sheet.write_text("\n".join([first, names, "*/", kept(rules)]), encoding="utf-8")
+        style = f'<style class="d2-rooms">{rules}</style>'
+        first, *others = re.split(
+            r'<div class="d2-still(?: d2-room-\d+)?"', text
+        )  # maybe kept before
+        stills = (f'<div class="d2-still d2-room-{i}"{rest}' for i, rest in enumerate(others))
+        text = re.sub(r'<style class="d2-rooms">.*?</style>', "", first + "".join(stills))
+        page.write_text(text.replace("</head>", f"{style}</head>", 1), encoding="utf-8")
 
 
 def lighten(app: Sphinx, exception: Exception | None) -> None:
@@ -236,7 +230,8 @@ def lighten(app: Sphinx, exception: Exception | None) -> None:
             text,
             flags=re.DOTALL,
         )
-        text = re.sub(r"<semantics>(.*?)<annotation.*?</annotation></semantics>", r"\1", text)
+        source = r"<semantics>(.*?)<annotation.*?</annotation></semantics>"
+        text = re.sub(source, r"\1", text, flags=re.DOTALL)
         text = re.sub(r"(?<!<mrow>)<mi>(\w+)</mi><mo>\u2061</mo>", r"<mrow>\g<0></mrow>", text)
         if text != found:
             page.write_text(text, encoding="utf-8")
@@ -312,6 +307,5 @@ def setup(app: Sphinx) -> dict:
     app.connect("build-finished", keep_room)
     app.connect("build-finished", lighten)
     app.connect("build-finished", join_styles)
-    app.connect("build-finished", drop_unused_rules)
     app.connect("build-finished", load_when_needed)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
