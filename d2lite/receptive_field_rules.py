@@ -256,13 +256,6 @@ _MOVES = """
 """
 _REDUCES = "all amax amin any argmax argmin logsumexp max mean median min nanmean nansum prod sum"
 
-_VALUELESS = """
-    device dim dtype element_size empty_like fill full_like get_device is_complex is_contiguous
-    is_cuda is_floating_point is_leaf is_meta is_nested is_quantized is_sparse itemsize layout len
-    nbytes ndim ndimension nelement new_empty new_full new_ones new_zeros numel ones_like rand_like
-    randint_like randn_like requires_grad shape size storage_offset stride version zero zeros_like
-"""
-
 _METADATA = """
     device dim dtype element_size get_device is_complex is_contiguous is_cuda is_floating_point
     is_leaf is_meta is_nested is_quantized is_sparse itemsize layout len nbytes ndim ndimension

@@ -108,9 +108,9 @@ def _enlarges(
 
 
 def _at(setting: Any, axis: int) -> int:
-    return setting[axis] if isinstance(setting, (tuple, list)) and len(setting) > 1 else (
-        setting[0] if isinstance(setting, (tuple, list)) else setting
-    )  # fmt: skip
+    if not isinstance(setting, (tuple, list)):
+        return setting
+    return setting[axis] if len(setting) > 1 else setting[0]
 
 
 def _mixes(see: See, x: Tensor, weight: Tensor, groups: int) -> Tensor:
