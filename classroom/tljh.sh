@@ -5,6 +5,10 @@
 #
 # Safe to repeat. The limits rest on benchmarks/chapters.csv; tests/test_classroom.py compares them.
 set -e
+if grep -q '/your_[a]ccount/' "$0"; then
+  echo 'No address yet: `make links REPO=owner/name`, commit, push' >&2
+  exit 1
+fi
 
 # The course's package and what it needs, in the environment that all users share.
 /opt/tljh/user/bin/pip install \

@@ -2,8 +2,9 @@
 
 The address stands in pyproject.toml, under `[project.urls]`. From there this script writes it into
 _config.yml, the pages that name it, the set-up cell of every notebook and what a classroom's server
-uses. Without arguments it only does that. With HUB=https://… it prints a link for each chapter that
-puts it before every user of that JupyterHub.
+uses. Where the address is nobody's, the set-up cell installs nothing in Colab, and says what to do.
+Without arguments it only does that. With HUB=https://… it prints a link for each chapter that puts
+it before every user of that JupyterHub.
 """
 
 import argparse
@@ -19,11 +20,13 @@ SET_UP = """\
 import sys
 
 if "google.colab" in sys.modules:  # everywhere else d2lite is already installed
-    %pip install -q git+{repository}@{branch}
+    {colab}
 from d2lite.plot import use_style
 
 use_style()"""
 
+NO_OWNER = "/your_account/"  # in the address of a copy that nobody has published
+ADVICE = "No address yet: `make links REPO=owner/name`, commit, push"
 PYPROJECT = ROOT / "pyproject.toml"
 CONFIG = ROOT / "_config.yml"
 CLASSROOM = ROOT / "book" / "teaching" / "classroom-server.md"
@@ -45,7 +48,8 @@ def address() -> tuple[str, str]:
 def set_up_cell() -> str:
     """Return the text of the set-up cell that every notebook has."""
     repository, branch = address()
-    return SET_UP.format(repository=repository, branch=branch)
+    install = f"%pip install -q git+{repository}@{branch}"
+    return SET_UP.format(colab=f'sys.exit("{ADVICE}")' if NO_OWNER in repository else install)
 
 
 def pull_link(hub: str, path: Path) -> str:
@@ -77,6 +81,8 @@ def main() -> None:
     if arguments.branch:
         substitute(CONFIG, BRANCH, arguments.branch)
     repository, branch = address()
+    if arguments.hub and NO_OWNER in repository:
+        parser.error(ADVICE)
     for path in [CONFIG, *PAGES]:
         substitute(path, re.escape(old), repository)
     substitute(TLJH, r"git\+[^\s\"]+", f"git+{repository}@{branch}")
