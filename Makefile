@@ -68,7 +68,8 @@ check: .venv/.all book  ## one chapter, notebook and page and deck: make check C
 	  $(CHAPTER) $(patsubst %,tests/test_%.py,browser slides site notebooks) \
 	  -k "$(notdir $(CHAPTER)) or $(patsubst book/%.ipynb,%,$(CHAPTER))"
 
-lab: .venv/.all  ## open the book in JupyterLab
+lab: .venv/.all  ## open the book in JupyterLab, and trust it: else saved figures lose their styles
+	@$(BIN)/python -m nbformat.sign book/*.ipynb book/*/*.ipynb >/dev/null
 	@$(BIN)/python -m jupyterlab --ServerApp.root_dir="$$PWD" --LabApp.default_url=/lab/tree/book/index.ipynb
 
 execute: .venv/.all  ## run notebooks and keep their outputs: make execute [CHAPTER=book/…/….ipynb]
