@@ -17,7 +17,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page, Playwright
+    from playwright.sync_api import Browser, Locator, Page, Playwright, Route
 
 os.environ["TQDM_DISABLE"] = "1"  # no progress bars in outputs; the notebooks' kernels inherit it
 settings.register_profile("d2lite", deadline=None)  # no test asserts wall time
@@ -133,6 +133,18 @@ def served(handler: type[Quiet]) -> Iterator[str]:
 def origin() -> Iterator[str]:
     with served(Quiet) as address:
         yield address
+
+
+def await_fonts(page: "Page") -> None:
+    """Have the page wait for the book's type, which else is left out where it comes too late."""
+
+    def answer(route: "Route") -> None:
+        sheet = route.fetch()
+        text = sheet.text().replace("font-display:optional", "font-display:block")
+        text = text.replace("font-display: optional", "font-display: block")
+        route.fulfill(response=sheet, body=text)
+
+    page.route(lambda url: url.split("?")[0].endswith(".css"), answer)
 
 
 def visit(page: "Page", url: str) -> None:

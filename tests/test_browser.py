@@ -15,6 +15,7 @@ from conftest import (
     NAMES,
     PAGES,
     SITE,
+    await_fonts,
     drag,
     processor_clock,
     violations,
@@ -55,6 +56,7 @@ def first_visit(browser: Browser, origin: str, name: str, width: int, theme: str
     page.on("console", lambda m: told(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: told(str(error)))
     page.on("requestfailed", lambda request: told(f"failed: {request.url}"))
+    await_fonts(page)
     visit(page, f"{origin}/{name}")
     return made
 

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-from conftest import CHROMIUM_ARGUMENTS, NAMES, SITE, chromium, visit, wait_for_stragglers
+from conftest import (
+    CHROMIUM_ARGUMENTS,
+    NAMES,
+    SITE,
+    await_fonts,
+    chromium,
+    visit,
+    wait_for_stragglers,
+)
 from playwright.sync_api import Browser, Playwright
 
 READ = [name for name in NAMES if name not in ("genindex.html", "search.html")]
@@ -95,8 +103,8 @@ def test_every_measure_is_the_same_whatever_fonts_a_machine_has(
             found = []
             for browser in browsers:
                 page = browser.new_page(viewport={"width": width, "height": 844})
+                await_fonts(page)
                 visit(page, f"{origin}/{name}")
-                visit(page, f"{origin}/{name}")  # now the fonts are at hand, however busy it is
                 wait_for_stragglers(page)
                 found.append(page.evaluate(BOXES))
                 page.close()

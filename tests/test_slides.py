@@ -62,6 +62,7 @@ def open_deck(browser: Browser, url: str) -> Deck:
     deck.page.goto(url)
     deck.page.wait_for_function("window.Reveal?.isReady()")
     wait(deck.page, MOUNTED)
+    deck.page.evaluate("() => document.fonts.ready.then(() => true)")
     return deck
 
 

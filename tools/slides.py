@@ -102,7 +102,11 @@ def build(site: Path, paths: list[Path]) -> list[Path]:
     for name in REVEAL:
         shutil.copy(files("sphinx_revealjs") / "_static" / "revealjs" / name, own)
     colours = HtmlFormatter(style="a11y-high-contrast-light").get_style_defs(".highlight")
-    (own / "slides.css").write_text(f"{STYLE.read_text(encoding='utf-8')}\n{colours}\n")
+    # A slide has no room for another font's letters: a deck waits for its own, and a page does not.
+    fonts = (static / "fonts" / "fonts.css").read_text(encoding="utf-8")
+    fonts = fonts.replace("font-display: optional", "font-display: block")
+    fonts = fonts.replace("url(", "url(../fonts/")
+    (own / "slides.css").write_text(f"{fonts}\n{STYLE.read_text(encoding='utf-8')}\n{colours}\n")
     written = []
     for path in filter(has_deck, paths):
         name = path.relative_to(ROOT / "book").with_suffix("").as_posix()

@@ -300,12 +300,10 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", prepare_katex)
     app.connect("html-page-context", drop_unneeded, priority=900)
     app.connect("html-page-context", mend_citations)
-    app.connect("build-finished", keep_used_icons)
-    app.connect("build-finished", keep_used_letters)
-    app.connect("build-finished", drop_source_maps)
-    app.connect("build-finished", size_pictures)
-    app.connect("build-finished", keep_room)
-    app.connect("build-finished", lighten)
-    app.connect("build-finished", join_styles)
-    app.connect("build-finished", load_when_needed)
+    in_order = (
+        keep_used_icons, keep_used_letters, drop_source_maps, size_pictures, keep_room, lighten,
+        join_styles, load_when_needed,
+    )  # fmt: skip
+    for change in in_order:  # after the theme, which writes the colours of code when all is built
+        app.connect("build-finished", change, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
