@@ -117,5 +117,5 @@ clean:  ## remove what was built (the environment stays: rm -r .venv)
 
 # Looked at every time: the folder may have moved, or its Python.
 .venv/.book .venv/.all: look
-	@$(PYTHON) tools/install.py $(patsubst .venv/.%,%,$@)
+	@"$(PYTHON)" tools/install.py $(patsubst .venv/.%,%,$@)
 look:

@@ -25,7 +25,11 @@ settings.load_profile("d2lite")
 
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "_build" / "html"
-PAGES = sorted(p for p in SITE.rglob("*.html") if "_static" not in p.parts)
+PAGES = sorted(
+    page
+    for page in SITE.rglob("*.html")
+    if "_static" not in page.parts and "http-equiv" not in page.read_text("utf-8")[:300]
+)
 DECKS = [page for page in PAGES if page.is_relative_to(SITE / "slides")]
 NAMES = [page.relative_to(SITE).as_posix() for page in PAGES if page not in DECKS]
 

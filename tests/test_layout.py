@@ -59,7 +59,7 @@ SAMPLES = (
     "architectures/resnet.html",
     "teaching/convolution.html",
     "slides/architectures/comparison.html",
-    "slides/training/pytorch-essentials.html",
+    "slides/start/pytorch-essentials.html",
 )
 BOXES = """() => [...document.body.querySelectorAll("*")]
   .filter((e) => !e.closest("select, svg.d2-pixels, .katex-mathml") && e.checkVisibility())

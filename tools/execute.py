@@ -46,15 +46,21 @@ def normalize(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             "d2lite": own,
         }
     )
-    if widgets:
-        notebook.metadata["widgets"] = widgets
+    folded = []
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"
+        if cell.cell_type == "markdown" and cell.source.startswith("#### Solution"):
+            cell.metadata |= {"jp-MarkdownHeadingCollapsed": True, "id": cell["id"]}
+            folded.append(cell["id"])
         for volatile in ("execution", "collapsed", "scrolled"):
             cell.metadata.pop(volatile, None)
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = shrink(output.data["image/png"])
+    if folded:  # by JupyterLab as each cell's metadata say, by Colab as the notebook's
+        notebook.metadata["colab"] = {"collapsed_sections": folded}
+    if widgets:
+        notebook.metadata["widgets"] = widgets
     state = (widgets or {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
     keep_shown(state, json.dumps(notebook.cells))
     text = nbformat.writes(notebook)

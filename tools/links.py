@@ -19,7 +19,7 @@ from notebooks import ROOT, chapters, code_sha256
 SET_UP = """\
 import sys
 
-if "google.colab" in sys.modules:  # everywhere else d2lite is already installed
+if "google.colab" in sys.modules:  # elsewhere d2lite is installed
     {colab}
 from d2lite.plot import use_style
 

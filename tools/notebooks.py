@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 
@@ -19,3 +21,35 @@ def code_sha256(notebook: nbformat.NotebookNode) -> str:
     """Fingerprint of all code cells: outputs belong to exactly this code."""
     sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+
+
+class Question(NamedTuple):
+    """A question to the reader: what is asked, the choices, the answer, and words on each choice."""
+
+    text: str
+    choices: list[str]
+    answer: str
+    feedback: dict[str, str]
+
+
+CHOICE = re.compile(r"^- \*\*([A-Z])\.\*\*[ ]?(.*)$", re.MULTILINE)
+
+
+def question(source: str) -> Question | None:
+    """Read a Markdown cell that asks a question, or return None for one that does not.
+
+    It begins with **Predict first.**, lists its choices, and folds the answer below them. Raises
+    ValueError, with its beginning, where the answer is none of the choices or a choice has no words.
+    """
+    if not source.startswith("**Predict first.**"):
+        return None
+    form = r"\*\*Predict first\.\*\* (.+?)\n\n(- .+?)\n\n<details><summary>Answer</summary>\n\n(.+?)\n\n(- .+?)\n\n</details>"
+    found = re.fullmatch(form, source.strip(), re.DOTALL)
+    if not found:
+        raise ValueError(f"{source[:60]!r}: not the form of a question")
+    choices, feedback = CHOICE.findall(found[2]), dict(CHOICE.findall(found[4]))
+    letters = [letter for letter, _ in choices]
+    right = re.match(r"\*\*([A-Z])\.\*\* ", found[3])
+    if not right or right[1] not in letters or set(feedback) != set(letters) - {right[1]}:
+        raise ValueError(f"{source[:60]!r}: one answer, and words on each other choice")
+    return Question(found[1], [text for _, text in choices], found[3], feedback)

@@ -1,16 +1,24 @@
 """Make a deck of slides of each chapter that has one: `make slides`; `make book` does it as well.
 
-A deck is the cells of a notebook whose metadata says `slideshow: {slide_type: …}`: `slide` begins
-one, `-` continues it, a `fragment` appears on the next key, `notes` are for the speaker. Code shows
-its outputs; tagged `slide-picture`, only its pictures; tagged `slide-code`, itself. Markdown for
-the deck alone is tagged `remove-cell`.
+A deck is `SLUG.slides.md` beside its chapter, in plain Markdown and mathematics. `# Title` begins
+the first slide, `## Title` each further one. At a line `. . .` the speaker presses a key. After a
+line `Note:` come the speaker's notes, to the end of the slide.
+
+What the chapter shows, a deck takes by the cell's label (`label` in its metadata), on a line of its
+own: `![[label]]` is what a code cell puts out, or a question with its choices. `![[label|picture]]`
+is its pictures alone, `![[label|code]]` its code, `![[label|answer]]` the answer to a question. An
+explorer can have another layout: `beside-last`, `beside-picture`.
 
 As a Sphinx extension it also gives each page that has a deck a button that opens it.
 """
 
 import argparse
+import base64
+import mimetypes
 import re
 import shutil
+import sys
+from copy import deepcopy
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,55 +28,146 @@ from docutils.nodes import make_id
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from nbconvert import SlidesExporter
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
+from pygments.util import ClassNotFound
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 from sphinxcontrib import katex
 
-from notebooks import ROOT, chapters
+from notebooks import ROOT, chapters, question
 from static_site import prepare_katex
 
 TEMPLATE, STYLE = ROOT / "tools" / "slides.html.j2", ROOT / "tools" / "slides.css"
 REVEAL = "dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js", "LICENSE"
 STATE = "application/vnd.jupyter.widget-state+json"
-SHOWN = {"slide", "subslide", "fragment", "-", "notes"}
+WORDS = {"picture", "code", "answer", "beside-last", "beside-picture"}
+TAKEN = re.compile(r"!\[\[([^]|]+)((?:\|[^]|]+)*)\]\]")
+PICTURE = re.compile(r"(?<=\]\()(?!\w+:)[^()\s]+\.(?:png|svg|jpe?g|gif|webp)(?=\))")
+ATTACHED = re.compile(r"(?<=\]\()attachment:([^()\s]+)(?=\))")
+DIRECTIVE = re.compile(r"^(?:`{3,}|:{3,}|~{3,})\s*\{.*|\{[\w:-]+\}`.*", re.MULTILINE)
+FENCE = re.compile(r"^```+(\S+)$", re.MULTILINE)
 
 
-def slide_type(cell: nbformat.NotebookNode) -> str | None:
-    """What a cell is in the deck, or None if it is not in it."""
-    kind = cell.metadata.get("slideshow", {}).get("slide_type")
-    return kind if kind in SHOWN else None
+def deck_of(path: Path) -> Path:
+    """Where the deck of a chapter is written, if there is one."""
+    return path.with_suffix(".slides.md")
 
 
-def has_deck(path: Path) -> bool:
-    """Is there a notebook at that path, with a slide in it?"""
-    return path.suffix == ".ipynb" and any(map(slide_type, nbformat.read(path, 4).cells))
+def blocks(text: str) -> list[tuple[str, str]]:
+    """Cut a deck into what reveal.js calls slide, fragment, notes, and what goes on: -."""
+    found: list[tuple[str, str]] = []
+    kind, lines, fenced = "-", [], False
+
+    def end(following: str) -> str:
+        if block := "\n".join(lines).strip():
+            found.append((kind, block))
+        lines.clear()
+        return following
+
+    for line in text.splitlines():
+        fenced ^= line.startswith("```")
+        mark = "" if fenced else line.strip()
+        if re.match("##? ", line) and not fenced:
+            kind = end("slide")
+            lines.append(line)
+        elif kind != "notes" and mark == ". . .":
+            kind = end("fragment")
+        elif kind != "notes" and mark == "Note:":
+            kind = end("notes")
+        elif kind != "notes" and TAKEN.fullmatch(mark):
+            kind = end("-") if lines else kind
+            lines.append(mark)
+            kind = end("-")
+        else:
+            lines.append(line)
+    end("")
+    return found
 
 
-def deck(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Keep the cells of the deck; tell each its section, and the state of its explorers."""
+def deck(path: Path) -> NotebookNode:
+    """Make a notebook of a chapter's deck; its cells know their section and their explorers' state.
+
+    Raises ValueError, naming the slide, for what the chapter does not have and what is no Markdown.
+    """
+    notebook = nbformat.read(path, as_version=4)
     models = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
-    heading, cells = "", []
+    labelled, heading = {}, ""
     for cell in notebook.cells:
-        tags = cell.metadata.get("tags", [])
-        if cell.cell_type == "markdown" and "remove-cell" not in tags:
-            found = re.findall(r"^##+ (.+)$", cell.source, re.MULTILINE)
-            heading = re.sub("[`$*]", "", found[-1]) if found else heading
-        kind = slide_type(cell)
-        if kind is None:
-            continue
-        cell.metadata.slideshow.slide_type = "slide" if kind == "subslide" else kind
+        if cell.cell_type == "markdown":
+            headings = re.findall(r"^##+ (.+)$", cell.source, re.MULTILINE)
+            heading = re.sub("[`$*]", "", headings[-1]) if headings else heading
+        cell.metadata.deck = {"section": heading, "anchor": make_id(heading)}
+        labelled[cell.metadata.get("label")] = cell
+    title, place, cells = "", {"section": "", "anchor": ""}, []
+    for kind, text in blocks(deck_of(path).read_text(encoding="utf-8")):
+        title = text.splitlines()[0].lstrip("# ") if kind == "slide" else title
+        try:
+            cell = taken(text, labelled, path.parent) or markdown_cell(text, {}, path.parent)
+        except ValueError as error:
+            raise ValueError(f"{deck_of(path).name}, slide {title!r}: {error}") from None
+        cell.metadata.slideshow = {"slide_type": kind}
         html = [output.get("data", {}).get("text/html", "") for output in cell.get("outputs", [])]
         shown = re.findall(r'data-widget-model="(\w+)"', "".join(html))
-        cell.metadata.deck = {
-            "section": heading,
-            "anchor": make_id(heading),
-            "state": {"state": {model_id: models[model_id] for model_id in shown}},
-        }
+        cell.metadata.state = {"state": {model_id: models[model_id] for model_id in shown}}
         cells.append(cell)
+    for i, cell in enumerate(cells):  # a slide belongs to the section of the first thing it shows
+        if cell.metadata.slideshow.slide_type == "slide":
+            kinds = [c.metadata.slideshow.slide_type for c in cells[i + 1 :]]
+            rest = cells[i : i + 1 + [*kinds, "slide"].index("slide")]
+            place = next((c.metadata.deck for c in rest if "deck" in c.metadata), place)
+        cell.metadata.deck = place | {"state": cell.metadata.pop("state")}
     notebook.cells = cells
     return notebook
+
+
+def taken(text: str, labelled: dict[str, NotebookNode], folder: Path) -> NotebookNode | None:
+    """Return what a deck takes from the chapter, or None for text of its own."""
+    if not (mark := TAKEN.fullmatch(text)):
+        return None
+    label, *words = text[3:-2].split("|")
+    if label not in labelled:
+        raise ValueError(f"{text}: no cell of the chapter has that label")
+    if unknown := set(words) - WORDS:
+        raise ValueError(f"{text}: {unknown.pop()!r} is none of {', '.join(sorted(WORDS))}")
+    cell = deepcopy(labelled[label])
+    if cell.cell_type == "markdown":
+        source = cell.source
+        if asked := question(source):
+            choices = "\n".join(f"1. {choice}" for choice in asked.choices)
+            source = asked.answer if "answer" in words else f"> {asked.text}\n\n{choices}"
+        place = cell.metadata.deck
+        cell = markdown_cell(source, cell.get("attachments", {}), folder)
+        cell.metadata.deck = place
+    cell.metadata.tags = [f"slide-{word}" for word in words]
+    return cell
+
+
+def markdown_cell(text: str, attachments: dict, folder: Path) -> NotebookNode:
+    """Return a cell with its pictures inside; raise ValueError for what no slide can show."""
+    if wrong := DIRECTIVE.search(text):
+        raise ValueError(f"{wrong[0]}: slides are plain Markdown")
+    for language in FENCE.findall(text):
+        try:
+            get_lexer_by_name(language)
+        except ClassNotFound:
+            raise ValueError(f"```{language}: no language that is known") from None
+
+    def inside(link: re.Match) -> str:
+        file = folder / link[0]
+        if not file.is_file():
+            raise ValueError(f"{link[0]}: no such picture")
+        kind, _ = mimetypes.guess_type(file)
+        return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+    def attached(link: re.Match) -> str:
+        ((kind, data),) = attachments[link[1]].items()
+        return f"data:{kind};base64,{data}"
+
+    return new_markdown_cell(ATTACHED.sub(attached, PICTURE.sub(inside, text)))
 
 
 def set_code(source: str, language: str = "python", attributes: str = "") -> str:
@@ -108,17 +207,19 @@ def build(site: Path, paths: list[Path]) -> list[Path]:
     fonts = fonts.replace("url(", "url(../fonts/")
     (own / "slides.css").write_text(f"{fonts}\n{STYLE.read_text(encoding='utf-8')}\n{colours}\n")
     written = []
-    for path in filter(has_deck, paths):
+    for path in paths:
+        if not deck_of(path).exists():
+            continue
         name = path.relative_to(ROOT / "book").with_suffix("").as_posix()
         target = site / "slides" / f"{name}.html"
-        sources = max(file.stat().st_mtime for file in (path, TEMPLATE, Path(__file__)))
-        if target.exists() and target.stat().st_mtime > sources:
+        newest = max(file.stat().st_mtime for file in (path, deck_of(path), TEMPLATE, Path(__file__)))
+        if target.exists() and target.stat().st_mtime > newest:
             continue
-        notebook = nbformat.read(path, as_version=4)
+        notebook = deck(path)
         title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
         root = "../" * (name.count("/") + 1)
         place = {"title": title, "root": root, "page": f"{name}.html"}
-        html, _ = exporter().from_notebook_node(deck(notebook), {"deck": place})
+        html, _ = exporter().from_notebook_node(notebook, {"deck": place})
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(html, encoding="utf-8")
         written.append(target)
@@ -127,7 +228,7 @@ def build(site: Path, paths: list[Path]) -> list[Path]:
 
 def add_button(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
     """Put a button beside the others that opens the page's deck, where it has one."""
-    if doctree is not None and has_deck(Path(app.env.doc2path(page))):
+    if doctree is not None and deck_of(Path(app.env.doc2path(page))).exists():
         button = {"type": "link", "label": "present", "icon": "fas fa-display", "text": "Present"}
         button |= {"url": context["pathto"](f"slides/{page}.html", 1), "tooltip": "Open the slides"}
         context["header_buttons"].insert(0, button)
@@ -136,7 +237,10 @@ def add_button(app: Sphinx, page: str, template: str, context: dict, doctree: ob
 def build_decks(app: Sphinx, failure: Exception | None) -> None:
     """Make the decks once the pages are there."""
     if failure is None:
-        build(Path(app.outdir), chapters())
+        try:
+            build(Path(app.outdir), chapters())
+        except ValueError as error:
+            raise ExtensionError(str(error)) from None
 
 
 def setup(app: Sphinx) -> dict:
@@ -151,5 +255,9 @@ if __name__ == "__main__":
     parser.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK")
     given = [path.resolve() for path in parser.parse_args().notebooks]
     prepare_katex()
-    for written in build(ROOT / "_build" / "html", given or chapters()):
-        print(f"Open file://{written}")
+    try:
+        decks = build(ROOT / "_build" / "html", given or chapters())
+    except ValueError as error:
+        sys.exit(str(error))
+    for made in decks:
+        print(f"Open file://{made}")

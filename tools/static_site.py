@@ -23,6 +23,12 @@ FONT = re.compile(r'<script class="fonts">.*?</script>\s*')
 PRELOAD = """<script class="fonts">if (location.protocol != "file:") for (const name of {1})
 document.head.append(Object.assign(document.createElement("link"), {{ rel: "preload", as: "font",
 type: "font/woff2", crossOrigin: "", href: "{0}" + name }}));</script>""".replace("\n", " ")
+MOVED = {"training/pytorch-essentials": "start/pytorch-essentials"}
+REDIRECT = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>This page has moved</title>
+<meta http-equiv="refresh" content="0; url={0}"><link rel="canonical" href="{0}">
+<p>This page has moved: <a href="{0}">here it is</a>.</p></html>
+"""
 FONTS = [f"fonts/{name}.woff2" for name in ("sans", "sans-italic", "mono")]  # needed at once
 FONTS_OF_FORMULAS = [f"katex/fonts/KaTeX_{name}.woff2" for name in ("Main-Regular", "Math-Italic")]
 
@@ -144,6 +150,7 @@ def join_styles(app: Sphinx, exception: Exception | None) -> None:
     joined, static = out / "_static" / "styles.css", out / "_static"
     pages = [p for p in out.rglob("*.html") if not {"_static", "slides"} & set(p.parts)]
     texts = {page: page.read_text(encoding="utf-8") for page in pages}
+    texts = {page: text for page, text in texts.items() if STYLE_SHEET.search(text)}
     sheets: dict[Path, None] = {}  # in the order in which pages load them
     if joined.exists():  # pages that this build left as they are
         sheets |= dict.fromkeys(
@@ -269,6 +276,16 @@ def load_when_needed(app: Sphinx, exception: Exception | None) -> None:
             page.write_text(text, encoding="utf-8")
 
 
+def redirect(app: Sphinx, exception: Exception | None) -> None:
+    """Lead from the address that a page or deck once had to where it is now."""
+    for old, new in MOVED.items() if exception is None else ():
+        for folder in ("", "slides/"):
+            page = Path(app.outdir) / folder / f"{old}.html"
+            page.parent.mkdir(parents=True, exist_ok=True)
+            target = os.path.relpath(Path(app.outdir) / folder / f"{new}.html", page.parent)
+            page.write_text(REDIRECT.format(target), encoding="utf-8")
+
+
 def drop_source_maps(app: Sphinx, exception: Exception | None) -> None:
     """Leave the theme's source maps out of what is deployed."""
     for source_map in Path(app.outdir).rglob("_static/**/*.map"):
@@ -302,7 +319,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", mend_citations)
     in_order = (
         keep_used_icons, keep_used_letters, drop_source_maps, size_pictures, keep_room, lighten,
-        join_styles, load_when_needed,
+        join_styles, load_when_needed, redirect,
     )  # fmt: skip
     for change in in_order:  # after the theme, which writes the colours of code when all is built
         app.connect("build-finished", change, priority=900)

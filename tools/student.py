@@ -1,8 +1,8 @@
 """Write student copies of all chapters, ready for nbgrader, into _build/student: `make student`.
 
-In place of a solution stand a cell to work in and the solution's own asserts. The syntax tree tells
-one from the other: functions and classes are the work, or else whatever leads to an assert. Where
-that guesses wrong, tag `check` the cells of the solution that a student shall see.
+Tags alone say what a student sees. The cells of a solution have the tag `solution`; those of its
+code that check the work have the tag `check` instead, and stay. In place of the work stands a cell
+that asks for what the checks read.
 
 A chapter that cannot be copied without doubt ends in one line that names the place; then no copy is
 written at all. A copy is one file: its pictures travel inside.
@@ -15,12 +15,9 @@ import re
 import shutil
 import symtable
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
-from markdown_it import MarkdownIt
-from mdit_py_plugins.colon_fence import colon_fence_plugin
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -28,11 +25,10 @@ from notebooks import ROOT, chapters
 
 STUDENT = ROOT / "_build" / "student"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-MARKDOWN = MarkdownIt("commonmark").use(colon_fence_plugin)
-DIRECTIVE = re.compile(r"\{(\S+)\}(?:\s+(.*))?")  # of a fence, what follows its opening
-OPTIONS = re.compile(r"---\n(?:.*\n)*?---\n|(?:[ \t]*:\S+:.*\n)*")  # at the head of its content
-LABEL = re.compile(r"^[ \t]*:?label:[ \t]*(\S+)", re.MULTILINE)
-LEFT = re.compile(r"[`~:]{3,}[ \t]*\{(\S+?)\}")  # a directive, however deep it is nested
+EXERCISE = re.compile(r"### Exercise \d+ ★{1,3}: ")
+HEADING = re.compile(r"^#{1,4} ", re.MULTILINE)
+DIRECTIVE = re.compile(r"^\s*(?:`{3,}|:{3,}|~{3,})\s*\{.*", re.MULTILINE)
+TELLTALE = re.compile(r"^\W*solution\b|<summary>\W*solution\b", re.MULTILINE | re.IGNORECASE)
 PICTURE = re.compile(r"(?<![\w./:-])[\w./-]+\.(?:png|svg|jpe?g|gif|webp)\b")
 REQUIRE = '''\
 import inspect
@@ -53,23 +49,13 @@ def require(exercise, *names):
 class Statement:
     """A statement of a solution, with all lines since the statement before."""
 
-    def __init__(self, node: ast.stmt, text: str, tagged: bool):
-        self.node, self.text, self.tagged = node, text, tagged
+    def __init__(self, node: ast.stmt, text: str):
+        self.node, self.text = node, text
         self.reads, self.binds = names(symtable.symtable(text, "", "exec"))
-        inner = list(ast.walk(node))
-        stored = [n for n in inner if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store)]
-        self.changes = self.binds | {ast.unparse(n.value) for n in stored}
-        called = {ast.unparse(n.func) for n in inner if isinstance(n, ast.Call)}
+        called = {ast.unparse(n.func) for n in ast.walk(node) if isinstance(n, ast.Call)}
         self.imports = isinstance(node, ast.Import | ast.ImportFrom)
         self.stays = self.imports or called == {"torch.manual_seed"}
-        self.prints = isinstance(node, ast.Expr) and "print" in called
         self.defines = isinstance(node, ast.FunctionDef | ast.ClassDef)
-        asserts = any(isinstance(n, ast.Assert) for n in inner)
-        asserts = asserts or any("assert" in name.lower() for name in called | self.reads)
-        self.asserts = asserts and not self.defines
-
-
-Part = tuple[list[Statement], list[Statement]]  # the work, and what checks it
 
 
 def names(table: symtable.SymbolTable) -> tuple[set[str], set[str]]:
@@ -87,48 +73,26 @@ def statements(cells: list[NotebookNode]) -> list[Statement]:
         lines, body, done = cell.source.splitlines(), ast.parse(cell.source).body, 0
         for node in body:
             end = len(lines) if node is body[-1] else node.end_lineno
-            tagged = "check" in cell.metadata.get("tags", [])
-            found.append(Statement(node, "\n".join(lines[done:end]), tagged))
+            found.append(Statement(node, "\n".join(lines[done:end])))
             done = end
     return found
 
 
-def checking(code: list[Statement]) -> list[bool]:
-    """Tell for each statement whether it checks the work or is part of it."""
-    if any(s.tagged for s in code):
-        return [s.tagged for s in code]
-    checks = [s.asserts for s in code]
-    asserted = {name for s in code if isinstance(s.node, ast.Assert) for name in s.reads}
-    for i, s in enumerate(code):
-        if any(other.defines for other in code):  # work is also what nothing but functions reads
-            read = {name for o in code if not o.defines and o is not s for name in o.reads}
-            helps = s.imports or (s.binds and not s.binds & read)
-            checks[i] = not s.defines and (any(checks[:i]) or s.asserts or not helps)
-        elif isinstance(s.node, ast.For | ast.While) and s.changes & asserted:
-            checks[i] = False  # what it finds is asserted elsewhere
-        elif s.prints:
-            checks[i] = i > 0 and checks[i - 1]
-    return checks
+Part = tuple[list[Statement], list[Statement]]  # the work, and what checks it
 
 
-def split(code: list[Statement]) -> list[Part]:
-    """Divide a solution into work and checks in turn; definitions move to the front."""
-    checks = dict(zip(code, checking(code), strict=True))
-    if any(s.defines for s in code) and not any(s.tagged for s in code):
-        code = sorted(code, key=lambda s: checks[s])
-    first = next((i for i, s in enumerate(code) if not checks[s]), len(code))
-    last = max((i for i, s in enumerate(code) if checks[s]), default=len(code))
+def tags(cell: NotebookNode) -> list[str]:
+    """A cell's tags."""
+    return cell.metadata.get("tags", [])
+
+
+def split(code: list[NotebookNode]) -> list[Part]:
+    """Divide a solution into work and its checks, in turn, as the tags have it."""
     parts: list[Part] = [([], [])]
-    for i, s in enumerate(code):
-        if i > last or (i > first and checks[s]):
-            parts[-1][1].append(s)
-        else:
-            parts += [([], [])] if parts[-1][1] else []
-            parts[-1][0].append(s)
-    while len(parts) > 1 and (vain := [i for i in range(len(parts)) if not asked(parts[i:])]):
-        i = min(vain[0], len(parts) - 2)  # nothing to ask for: join it with what follows
-        (work, check), (then, judged) = parts[i : i + 2]
-        parts[i : i + 2] = [(work + check + then, judged)]
+    for cell in code:
+        if "check" not in tags(cell) and parts[-1][1]:
+            parts.append(([], []))
+        parts[-1]["check" in tags(cell)].extend(statements([cell]))
     return parts
 
 
@@ -178,7 +142,7 @@ def answer_cells(label: str, solution: list[NotebookNode]) -> list[NotebookNode]
     """Return the cells that take the place of a solution; those without a check a person grades."""
     if not solution:
         return [graded(new_markdown_cell("*Your answer.*"), f"{label}-work-1", True, True)]
-    cells, parts = [], split(statements(solution))
+    cells, parts = [], split(solution)
     for i, (work, check) in enumerate(parts):
         wanted = asked(parts[i:])
         cell = new_code_cell(stub(label, work, wanted))
@@ -190,38 +154,10 @@ def answer_cells(label: str, solution: list[NotebookNode]) -> list[NotebookNode]
     return cells
 
 
-def exercise(title: str, content: str) -> str:
-    """Return what a student reads of an exercise."""
-    options = OPTIONS.match(content)[0]
-    label = LABEL.search(options)
-    if not label:
-        raise ValueError(f"{{exercise}} {title}: no label")
-    return f"### Exercise {label[1]} {title}".strip() + f"\n\n{content[len(options) :].strip()}\n"
-
-
-def pieces(text: str) -> Iterator[tuple[str, str]]:
-    """Cut Markdown at its directives: prose is ("", text), a directive (its name, its argument)."""
-    text = re.sub(r"\r\n?", "\n", text)
-    lines, done = re.split(r"(?<=\n)", text), 0  # as the parser counts them
-    for token in MARKDOWN.parse(text):
-        fence = token.type in ("fence", "colon_fence") and token.level == 0
-        if found := DIRECTIVE.fullmatch(token.info.strip()) if fence else None:
-            name, argument = found[1].lower(), found[2] or ""
-            yield "", "".join(lines[done : token.map[0]])
-            done = token.map[1]
-            if name == "exercise":
-                yield "", exercise(argument, token.content)
-            elif name == "solution":  # not gated: prose alone
-                yield from [("solution-start", argument), ("solution-end", "")]
-            else:
-                yield name, argument
-    yield "", "".join(lines[done:])
-
-
 def prose(text: str, attachments: dict, folder: Path) -> list[NotebookNode]:
     """Return a Markdown cell that carries its pictures, those from files as well, or nothing."""
-    if left := LEFT.search(text):
-        raise ValueError(f"{{{left[1]}}}: a student would see the directive itself")
+    if left := DIRECTIVE.search(text) or TELLTALE.search(text):
+        raise ValueError(f"{left[0].strip()!r}: a student would see it; is the tag missing?")
     kept = {name: data for name, data in attachments.items() if f"attachment:{name}" in text}
 
     def attach(link: re.Match) -> str:
@@ -255,38 +191,46 @@ def student_copy(notebook: NotebookNode, folder: Path) -> NotebookNode:
     Raises ValueError, naming the cell, for what cannot be copied without doubt.
     """
     cells: list[NotebookNode] = []
-    solution: list[NotebookNode] = []
-    label, answered = "", set()
+    label, inside, solution = "", False, []
+
+    def answer() -> list[NotebookNode]:
+        if label and not inside:
+            raise ValueError(f"{label} has no solution")
+        return answer_cells(label, solution) if label else []
+
     for number, cell in enumerate(notebook.cells):
-        tags, shown = cell.metadata.get("tags", []), ""
-        if "remove-cell" in tags:
-            continue
+        code, part = cell.cell_type == "code", {"solution", "check"} & set(tags(cell))
+        begins = not code and HEADING.search(cell.source)
         try:
-            if cell.cell_type == "code" and label:
+            if begins and not part:
+                cells += answer()
+                inside, solution = False, []
+                label = cell.metadata.get("label", "") if EXERCISE.match(cell.source) else ""
+                if EXERCISE.match(cell.source) and not label:
+                    raise ValueError(f"{cell.source.splitlines()[0]!r}: an exercise needs a label")
+            if part and not label:
+                raise ValueError(f"the tag {part.pop()!r} stands outside of an exercise")
+            if part and not code and begins and inside:
+                raise ValueError(f"{label} has a second solution")
+            inside = inside or bool(part)
+            if code and inside:
+                if not part:
+                    raise ValueError("code of a solution needs the tag solution or check")
                 plain(cell.source)
                 solution.append(cell)
-            elif cell.cell_type == "code":
-                folded = {"jupyter": {"source_hidden": True}} if "hide-input" in tags else {}
+            elif code:
+                hidden = {"hide-input", "remove-input"} & set(tags(cell))
+                folded = {"jupyter": {"source_hidden": True}} if hidden else {}
                 cells.append(new_code_cell(cell.source, metadata=folded))
                 if not any("nbgrader" in c.metadata for c in cells):  # behind the set-up cell
                     cells.append(graded(new_code_cell(REQUIRE), "require", False, False))
-            for name, text in pieces(cell.source) if cell.cell_type == "markdown" else ():
-                if name == "":
-                    shown += "" if label else text
-                elif name == "solution-start" and text not in {"", *answered} and not label:
-                    cells += prose(shown, cell.get("attachments", {}), folder)
-                    label, solution, shown = text, [], ""
-                    answered.add(label)
-                elif name == "solution-end" and label:
-                    cells += answer_cells(label, solution)
-                    label = ""
-                elif name.startswith("solution") or not label:
-                    raise ValueError(f"{{{name}}} {text}".strip() + ": no place for it in a copy")
-            cells += prose(shown, cell.get("attachments", {}), folder)
+            elif not part:
+                if inside:
+                    raise ValueError("prose of a solution needs the tag solution")
+                cells += prose(cell.source, cell.get("attachments", {}), folder)
         except ValueError as error:
             raise ValueError(f"cell {number}: {error}") from None
-    if label:
-        raise ValueError(f"the solution of {label} does not end")
+    cells += answer()
     for number, cell in enumerate(cells):
         cell["id"] = cell.metadata.get("nbgrader", {}).get("grade_id", f"cell-{number}")
     return new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
