@@ -10,16 +10,17 @@ import nbformat
 import pytest
 from compared_pictures import BOUND, difference, pictures
 from IPython.core.displayhook import DisplayHook
+from pybtex.database import Entry, parse_file
 
 from links import set_up_cell
-from notebooks import ROOT, chapters, code_sha256
-from slides import slide_type
+from notebooks import ROOT, chapters, code_sha256, question
+from slides import STATE as WIDGETS
+from slides import deck, deck_of
 
 NOTEBOOKS = chapters()
-WIDGETS = "application/vnd.jupyter.widget-state+json"
 UNCOMPARED = {"nbval-ignore-output", "nbval-skip", "skip-execution", "raises-exception"}
-EXERCISE = re.compile(r"```+\{exercise\}[^\n]*\n:label: (\S+)")
-SOLUTION = re.compile(r"```+\{solution-start\} (\S+)\n:class: dropdown")
+LINK = re.compile(r"\[([^\]\[]+)\]\(((?:[^()\s]|\([^()\s]*\))+)\)")  # its text, its address
+EXERCISE = re.compile(r"^### Exercise (\d+) (★{1,3}): .", re.M)
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=[str(path.relative_to(ROOT)) for path in NOTEBOOKS])
@@ -33,13 +34,8 @@ def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def on_page(cell: nbformat.NotebookNode) -> bool:
-    return "remove-cell" not in cell.metadata.get("tags", [])
-
-
 def prose(notebook: nbformat.NotebookNode) -> str:
-    texts = [cell for cell in notebook.cells if cell.cell_type == "markdown" and on_page(cell)]
-    return "\n\n".join(cell.source for cell in texts)
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
 def words(text: str) -> int:
@@ -79,7 +75,7 @@ def test_no_cell_failed(notebook: nbformat.NotebookNode) -> None:
 def test_it_begins_with_the_set_up_cell(notebook: nbformat.NotebookNode) -> None:
     first = code(notebook)[0]
     assert first.source == set_up_cell(), "run `make links`"
-    assert "hide-input" in first.metadata.tags
+    assert first.metadata.tags == ["remove-input"], "it is not shown on the page"
 
 
 def test_uncompared_cells_are_declared(notebook: nbformat.NotebookNode) -> None:
@@ -172,59 +168,123 @@ def test_a_chapter_has_its_parts(notebook: nbformat.NotebookNode) -> None:
         "## Further reading",
     ):
         assert re.search(f"^{re.escape(part)}", text, re.M), part
-    exercises, solutions = EXERCISE.findall(text), SOLUTION.findall(text)
-    assert 3 <= len(exercises) <= 5
-    assert solutions == exercises, "each exercise is followed by its solution"
-    assert "{cite" in text
+    exercises = EXERCISE.findall(text)
+    assert [int(number) for number, _ in exercises] == list(range(1, len(exercises) + 1))
+    assert 3 <= len(exercises) <= 6
+    stars = [len(stars) for _, stars in exercises]
+    assert stars == sorted(stars) and {1, 3} <= set(stars)
+    assert text.count("#### Solution") == len(exercises)
     assert words(text) <= 4500, f"{words(text)} words: more than 25 minutes of reading"
+
+
+def test_a_chapter_is_named_by_its_topic(notebook: nbformat.NotebookNode) -> None:
+    if is_chapter(notebook):
+        title = notebook.cells[0].source.splitlines()[0]
+        assert re.fullmatch(r"# [A-Z][^:]*: [^:]+\?", title), "# Topic: the question?"
+
+
+def test_it_reads_well_raw(notebook: nbformat.NotebookNode) -> None:
+    """As plain Markdown, which is all that Jupyter, Colab and GitHub know."""
+    text = re.sub(r"^```.*?^```|\$\$.*?\$\$", "", prose(notebook), flags=re.S | re.M)
+    assert not re.findall(r"(?<!`)\{[a-z][\w:-]*\}`[^`]+`", text)  # a role
+    assert not re.findall(r"^:{3,}.*|^\([\w-]+\)=$|^% .*|\{#.*\}", text, re.M)
+    assert not re.findall(r"^[\s>*+-]*(?:`{3,}|~{3,})\s*\{.*", prose(notebook), re.M)
+    assert not [c for c in notebook.cells if "slideshow" in c.metadata]
+    assert not [c for c in notebook.cells if "remove-cell" in c.metadata.get("tags", [])]
+
+
+def test_links_lead_somewhere(notebook: nbformat.NotebookNode) -> None:
+    for target in re.findall(r"\]\((?!\w+:|#)([^)\s#]+)", prose(notebook)):
+        if "." in target:  # else it is mathematics
+            assert (notebook.path.parent / target).is_file(), target
+
+
+def author_and_year(entry: Entry) -> tuple[str, str]:
+    """How the book names the authors of an entry of references.bib, and when it appeared."""
+    persons = entry.persons["author"]
+    last = [
+        " ".join(map(str, [*person.rich_prelast_names, *person.rich_last_names]))
+        for person in persons
+    ]
+    names = f"{last[0]} et al." if len(last) > 2 or last[-1] == "others" else " & ".join(last)
+    return names, entry.fields["year"]
+
+
+def test_citations_are_those_of_the_bibliography(notebook: nbformat.NotebookNode) -> None:
+    entries = parse_file(str(ROOT / "book" / "references.bib")).entries.values()
+    cited = {}
+    for entry in entries:
+        doi = entry.fields.get("doi")
+        address = entry.fields.get("url") or (f"https://doi.org/{doi}" if doi else None)
+        cited.setdefault(address or "../references.md", set()).add(author_and_year(entry))
+    found = 0
+    for text, address in LINK.findall(prose(notebook)):
+        named = re.fullmatch(r"(.+?)(?: \((\d{4})\)|, (\d{4}))", text)
+        if named:
+            assert (named[1], named[2] or named[3]) in cited.get(address, ()), f"{text}: {address}"
+            found += 1
+        else:
+            assert address not in cited, f"{text}: name the authors and the year"
+    assert found or not is_chapter(notebook)
+
+
+def test_code_is_not_wider_than_the_page(notebook: nbformat.NotebookNode) -> None:
+    lines = [line for cell in code(notebook) for line in cell.source.splitlines()]
+    assert not [line for line in lines if len(line) > 79]
+
+
+def test_questions_have_their_form(notebook: nbformat.NotebookNode) -> None:
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("**Predict"):
+            asked = question(cell.source)
+            assert asked and 2 <= len(asked.choices) <= 5 and cell.metadata.label
 
 
 def test_each_solution_runs_and_checks_itself(notebook: nbformat.NotebookNode) -> None:
     checked: dict[str, int] = {}
-    inside = None
+    exercise, inside = "", False
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            if "{solution-end}" in cell.source:  # the cell may go on to the next exercise
-                inside = None
-            start = SOLUTION.search(cell.source)
-            if start:
-                inside = start.group(1)
-                checked[inside] = 0
+            if inside := cell.source.startswith("#### Solution"):
+                checked[exercise] = 0
+            exercise = cell.metadata.get("label", exercise)
         elif inside:
-            checked[inside] += cell.source.count("assert ")
+            checked[exercise] += cell.source.count("assert")
     assert all(checked.values()), f"solutions without an assert: {checked}"
 
 
 def slides(notebook: nbformat.NotebookNode) -> list[list[nbformat.NotebookNode]]:
-    deck: list[list[nbformat.NotebookNode]] = []
-    for cell in notebook.cells:
-        kind = slide_type(cell)
-        if kind in ("slide", "subslide"):
-            deck.append([])
-        if kind:
-            deck[-1].append(cell)
-    return deck
+    """The cells of each slide of its deck."""
+    if not deck_of(notebook.path).exists():
+        pytest.skip("no deck")
+    found: list[list[nbformat.NotebookNode]] = []
+    for cell in deck(notebook.path).cells:
+        if kind(cell) == "slide":
+            found.append([])
+        found[-1].append(cell)
+    return found
+
+
+def kind(cell: nbformat.NotebookNode) -> str:
+    return cell.metadata.slideshow.slide_type
 
 
 def test_a_deck_is_a_lecture(notebook: nbformat.NotebookNode) -> None:
-    deck = slides(notebook)
-    if not deck:
-        pytest.skip("no deck")
-    assert 12 <= len(deck) <= 20
-    starts = [slide[0].source for slide in deck]
-    assert starts[0].startswith("# ")
+    shown = slides(notebook)
+    assert 12 <= len(shown) <= 20
+    starts = ["\n".join(c.source for c in slide if c.cell_type == "markdown") for slide in shown]
+    assert starts[0].splitlines()[0] == notebook.cells[0].source.splitlines()[0]
     assert [s for s in starts[:3] if re.search("^1[.] ", s, re.M)], "no vote at the opening"
     assert sum("\n> " in start for start in starts) >= 4, "too few questions to the room"
-    assert [slide for slide in deck if slide_type(slide[-1]) == "notes"] == deck, "no notes"
+    assert [slide for slide in shown if kind(slide[-1]) == "notes"] == shown, "no notes"
 
 
 def test_a_slide_shows_little(notebook: nbformat.NotebookNode) -> None:
     lines = {line.strip() for cell in code(notebook) for line in cell.source.splitlines()}
     for first, *others in slides(notebook):
         title = re.match("##? (.+)", first.source)
-        assert title, f"a slide begins with its title: {first.source[:60]}"
-        assert len(title.group(1)) <= 60, title.group(1)
-        shown = [cell for cell in (first, *others) if slide_type(cell) != "notes"]
+        assert len(title[1]) <= (75 if title[0].startswith("# ") else 60), title[1]
+        shown = [cell for cell in (first, *others) if kind(cell) != "notes"]
         prose = [cell.source for cell in shown if cell.cell_type == "markdown"]
         prose[0] = prose[0].removeprefix(title.group())
         text = "\n\n".join(prose)
@@ -244,11 +304,3 @@ def test_a_slide_shows_little(notebook: nbformat.NotebookNode) -> None:
         assert all(len(block) <= 12 for block in blocks), "more than 12 lines of code"
         assert all(len(line) <= 76 for block in blocks for line in block), "a line would wrap"
         assert len(cells) + len(quoted) <= 1, f"one thing to look at: {title.group(1)}"
-
-
-def test_cells_of_the_deck_alone_are_marked_so(notebook: nbformat.NotebookNode) -> None:
-    for cell in notebook.cells:
-        if not on_page(cell):
-            assert slide_type(cell), f"neither on the page nor in the deck: {cell.source[:60]}"
-        if slide_type(cell) and cell.cell_type == "markdown":
-            assert not on_page(cell), f"prose of the page is no slide: {cell.source[:60]}"

@@ -24,7 +24,7 @@ def code_sha256(notebook: nbformat.NotebookNode) -> str:
 
 
 class Question(NamedTuple):
-    """A question to the reader: what is asked, the choices, the answer, and words on each choice."""
+    """A question to the reader; each choice but the answer, which begins with it, has feedback."""
 
     text: str
     choices: list[str]
@@ -32,6 +32,11 @@ class Question(NamedTuple):
     feedback: dict[str, str]
 
 
+QUESTION = re.compile(
+    r"\*\*Predict first\.\*\* (.+?)\n\n(- .+?)\n\n"
+    r"<details><summary>Answer</summary>\n\n(.+?)\n\n(- .+?)\n\n</details>",
+    re.DOTALL,
+)
 CHOICE = re.compile(r"^- \*\*([A-Z])\.\*\*[ ]?(.*)$", re.MULTILINE)
 
 
@@ -39,13 +44,11 @@ def question(source: str) -> Question | None:
     """Read a Markdown cell that asks a question, or return None for one that does not.
 
     It begins with **Predict first.**, lists its choices, and folds the answer below them. Raises
-    ValueError, with its beginning, where the answer is none of the choices or a choice has no words.
+    ValueError, with its beginning, where the answer is none of the choices or one lacks feedback.
     """
     if not source.startswith("**Predict first.**"):
         return None
-    form = r"\*\*Predict first\.\*\* (.+?)\n\n(- .+?)\n\n<details><summary>Answer</summary>\n\n(.+?)\n\n(- .+?)\n\n</details>"
-    found = re.fullmatch(form, source.strip(), re.DOTALL)
-    if not found:
+    if not (found := QUESTION.fullmatch(source.strip())):
         raise ValueError(f"{source[:60]!r}: not the form of a question")
     choices, feedback = CHOICE.findall(found[2]), dict(CHOICE.findall(found[4]))
     letters = [letter for letter, _ in choices]

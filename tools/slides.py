@@ -79,8 +79,8 @@ def blocks(text: str) -> list[tuple[str, str]]:
         elif kind != "notes" and mark == "Note:":
             kind = end("notes")
         elif kind != "notes" and TAKEN.fullmatch(mark):
-            kind = end("-") if lines else kind
-            lines.append(mark)
+            kind = end("-") if "".join(lines).strip() else kind
+            lines[:] = [mark]
             kind = end("-")
         else:
             lines.append(line)
@@ -126,7 +126,7 @@ def deck(path: Path) -> NotebookNode:
 
 def taken(text: str, labelled: dict[str, NotebookNode], folder: Path) -> NotebookNode | None:
     """Return what a deck takes from the chapter, or None for text of its own."""
-    if not (mark := TAKEN.fullmatch(text)):
+    if not TAKEN.fullmatch(text):
         return None
     label, *words = text[3:-2].split("|")
     if label not in labelled:
@@ -212,7 +212,9 @@ def build(site: Path, paths: list[Path]) -> list[Path]:
             continue
         name = path.relative_to(ROOT / "book").with_suffix("").as_posix()
         target = site / "slides" / f"{name}.html"
-        newest = max(file.stat().st_mtime for file in (path, deck_of(path), TEMPLATE, Path(__file__)))
+        newest = max(
+            file.stat().st_mtime for file in (path, deck_of(path), TEMPLATE, Path(__file__))
+        )
         if target.exists() and target.stat().st_mtime > newest:
             continue
         notebook = deck(path)

@@ -1,0 +1,121 @@
+"""A deck's source: it takes from the chapter by label, and says what it cannot take or show."""
+
+import base64
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from slides import blocks, deck, exporter
+
+PIXEL = base64.b64encode(b"a picture").decode()
+QUESTION = """**Predict first.** How many?
+
+- **A.** one
+- **B.** two
+
+<details><summary>Answer</summary>
+
+**B.** One and one.
+
+- **A.** That is one.
+
+</details>"""
+
+
+@pytest.fixture
+def chapter(tmp_path: Path) -> Path:
+    """A chapter with something of each kind to take."""
+    (tmp_path / "map.png").write_bytes(b"a map")
+    printed = new_output("stream", text="printed\n")
+    drawn = new_output("display_data", data={"image/png": PIXEL, "text/plain": "Figure"})
+    cells = [
+        new_markdown_cell("# Topic: why?\n\n## First $x$"),
+        new_code_cell("print(1)", outputs=[printed, drawn], metadata={"label": "both"}),
+        new_markdown_cell(f"{QUESTION}", metadata={"label": "how-many"}),
+        new_markdown_cell("## Second"),
+        new_markdown_cell("![Own](attachment:own.png)", metadata={"label": "own"}),
+    ]
+    cells[1].metadata.mystnb = {"image": {"alt": "two lines"}}
+    cells[4].attachments = {"own.png": {"image/png": PIXEL}}
+    path = tmp_path / "chapter.ipynb"
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
+
+
+def slides_of(chapter: Path, text: str) -> list[tuple[str, str]]:
+    """What the deck's cells are, and say."""
+    chapter.with_suffix(".slides.md").write_text(text, encoding="utf-8")
+    return [(cell.metadata.slideshow.slide_type, cell.source) for cell in deck(chapter).cells]
+
+
+def test_a_deck_is_cut_at_its_marks_but_not_inside_of_code() -> None:
+    code = "```python\n# no title\n. . .\nNote:\n```"
+    text = f"# One\n\nText.\n\n. . .\n\n![[a|code]]\n\n{code}\n\nNote:\nSay:\n\n. . .\n## Two\n"
+    assert blocks(text) == [
+        ("slide", "# One\n\nText."),
+        ("fragment", "![[a|code]]"),
+        ("-", code),
+        ("notes", "Say:\n\n. . ."),
+        ("slide", "## Two"),
+    ]
+
+
+def test_a_question_comes_with_its_choices_and_its_answer_by_itself(chapter: Path) -> None:
+    found = slides_of(chapter, "## Vote\n\n![[how-many]]\n\n. . .\n\n![[how-many|answer]]\n")
+    assert found[1:] == [
+        ("-", "> How many?\n\n1. one\n1. two"),
+        ("fragment", "**B.** One and one."),
+    ]
+
+
+def test_a_slide_belongs_to_the_section_of_what_it_shows(chapter: Path) -> None:
+    chapter.with_suffix(".slides.md").write_text(
+        "# Topic: why?\n\n## A\n\n![[both]]\n\n## B\n\nText.\n\n## C\n\n![[own]]\n"
+    )
+    first = [c for c in deck(chapter).cells if c.metadata.slideshow.slide_type == "slide"]
+    assert [c.metadata.deck.section for c in first] == ["", "First x", "First x", "Second"]
+    assert first[1].metadata.deck.anchor == "first-x"
+
+
+def test_pictures_travel_in_the_deck(chapter: Path) -> None:
+    found = slides_of(chapter, "## A\n\n![A map](map.png)\n\n![[own]]\n")
+    data = base64.b64encode(b"a map").decode()
+    assert found[0][1] == f"## A\n\n![A map](data:image/png;base64,{data})"
+    assert found[1][1] == f"![Own](data:image/png;base64,{PIXEL})"
+
+
+def test_what_a_cell_shows_depends_on_the_words(chapter: Path) -> None:
+    for words, seen in {
+        "": ("printed", "two lines"),
+        "|picture": ("two lines",),
+        "|code": ('class="nb"',),
+    }.items():
+        slides_of(chapter, f"## A\n\n![[both{words}]]\n")
+        place = {"title": "A", "root": "", "page": "a.html"}
+        html, _ = exporter().from_notebook_node(deck(chapter), {"deck": place})
+        body = html.partition('<div class="slides">')[2].partition("</main>")[0]
+        for text in ("printed", "two lines", 'class="nb"'):
+            assert (text in body) == (text in seen), words
+
+
+@pytest.mark.parametrize(
+    ("slide", "reason"),
+    {
+        "![[gone]]": "![[gone]]: no cell of the chapter has that label",
+        "![[both|big]]": "![[both|big]]: 'big' is none of answer, beside-last,",
+        "```{note}\nText.\n```": "```{note}: slides are plain Markdown",
+        ":::{note}\nText.\n:::": ":::{note}: slides are plain Markdown",
+        "See {doc}`a`.": "{doc}`a`.: slides are plain Markdown",
+        "```klingon\nx\n```": "```klingon: no language that is known",
+        "![](gone.png)": "gone.png: no such picture",
+    }.items(),
+)
+def test_what_cannot_be_shown_ends_in_a_line_that_names_the_place(
+    chapter: Path, slide: str, reason: str
+) -> None:
+    text = f"# One\n\n## The slide\n\n{slide}\n"
+    with pytest.raises(ValueError, match=r"^chapter\.slides\.md, slide 'The slide': ") as refusal:
+        slides_of(chapter, text)
+    assert reason in str(refusal.value) and "\n" not in str(refusal.value)
