@@ -1,0 +1,104 @@
+"""How long a chapter takes: its core, its experiments, what goes further, its exercises.
+
+Words are read at 200 a minute, lines of code that the page shows at 20 a minute. An exercise of one
+star takes 5 minutes, of two 15, of three 60. A Sphinx extension that writes it below the title.
+
+    python tools/times.py    # prints the sizes and times of all chapters
+"""
+
+import math
+import re
+from pathlib import Path
+
+import nbformat
+from docutils import nodes
+from sphinx.application import Sphinx
+
+from notebooks import ROOT, chapters
+
+WORDS, LINES = 200, 20  # a minute
+STARS = {"★": 5, "★★": 15, "★★★": 60}  # minutes
+PARTS = {"Experiments": "experiments", "Going further": "further", "What we measured": "end"}
+HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell", "solution", "check"}
+
+
+def sizes(notebook: nbformat.NotebookNode) -> dict[str, dict[str, int]]:
+    """Words, visible lines and cells of code of each part that a chapter has.
+
+    What stands before the heading "Experiments" is the core; without that heading, all is.
+    """
+    found: dict[str, dict[str, int]] = {}
+    part = "core"
+    for cell in notebook.cells:
+        tags = set(cell.metadata.get("tags", []))
+        if cell.cell_type == "markdown":
+            if heading := re.match(r"## (.+)", cell.source):
+                part = PARTS.get(heading[1].strip(), part)
+                part = "exercises" if heading[1] == "Exercises" else part
+                part = "end" if heading[1] == "Further reading" else part
+            text = re.sub(r"```.*?```|\$\$.*?\$\$|\]\([^)]*\)", "", cell.source, flags=re.DOTALL)
+            size = {"words": 0 if tags & HIDDEN else len(text.split())}
+        else:
+            lines = [line for line in cell.source.splitlines() if line.strip()]
+            size = {"lines": len(lines), "cells": 1} if not tags & HIDDEN else {}
+        own = found.setdefault(part, {"words": 0, "lines": 0, "cells": 0})
+        for name, number in size.items():
+            own[name] += number
+    return found
+
+
+def minutes(notebook: nbformat.NotebookNode) -> dict[str, int]:
+    """Minutes for each part, for all that is read, and for the exercises; in steps of five."""
+
+    def rounded(number: float) -> int:
+        return max(5, 5 * math.ceil(number / 5 - 0.5))
+
+    parts = sizes(notebook)
+    exercises = parts.pop("exercises", None)
+    taken = {name: size["words"] / WORDS + size["lines"] / LINES for name, size in parts.items()}
+    stars = re.findall(
+        r"^### Exercise \d+ (★+):", "\n".join(c.source for c in notebook.cells), re.M
+    )
+    found = {"all": rounded(sum(taken.values()))}
+    if "experiments" in taken:
+        found["core"] = rounded(taken["core"])
+    if exercises:
+        found["exercises"] = sum(STARS[star] for star in stars)
+    return found
+
+
+def as_text(times: dict[str, int]) -> str:
+    """Say it in a line."""
+
+    def hours(number: int) -> str:
+        return f"{number} minutes" if number < 100 else f"{number / 60:.1f} hours"
+
+    core = f"Core: {times['core']} minutes. " if "core" in times else ""
+    exercises = f" Exercises: {hours(times['exercises'])}." if "exercises" in times else ""
+    return f"{core}All: {times['all']} minutes.{exercises}"
+
+
+def write(app: Sphinx, doctree: nodes.document) -> None:
+    """Write the times of a chapter below its title."""
+    path = Path(app.env.doc2path(app.env.docname))
+    if path.suffix == ".ipynb" and path.parent != ROOT / "book":
+        text = as_text(minutes(nbformat.read(path, as_version=4)))
+        title = next(iter(doctree.findall(nodes.title)))
+        place = title.parent.index(title) + 1
+        title.parent.insert(place, nodes.paragraph(text, text, classes=["times"]))
+
+
+def setup(app: Sphinx) -> dict:
+    """Register with Sphinx."""
+    app.connect("doctree-read", write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+if __name__ == "__main__":
+    print(f"{'chapter':44} {'part':12} {'words':>6} {'lines':>6} {'cells':>6}")
+    for chapter in chapters():
+        book = nbformat.read(chapter, as_version=4)
+        for name, size in sizes(book).items():
+            print(f"{chapter.parent.name + '/' + chapter.stem:44} {name:12}", end="")
+            print(*(f"{size[key]:6}" for key in ("words", "lines", "cells")))
+        print(" " * 44, as_text(minutes(book)))
