@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from d2lite.checks import checked, tensor
+from d2lite.checks import checked, one_of, tensor
 
 # To be told apart with any common colour blindness (after Okabe and Ito, 2008); ≥ 4.5 : 1 on white.
 # The explorers use the same colours: keep equal to explore/explorer.css.
@@ -216,6 +216,53 @@ def show_matrix(axes: Axes, matrix: torch.Tensor, colour: str = KERNEL) -> None:
         axes.text(j + 0.5, i + 0.5, text, color=colour, ha="center", va="center")
     axes.set(xlim=(-0.05, width + 0.05), ylim=(height + 0.05, -0.05), aspect="equal")
     axes.set_axis_off()
+
+
+@checked(joined=one_of("+", "concatenate"))
+def show_block(
+    branches: Sequence[Sequence[str]], joined: str = "+", after: Sequence[str] = ()
+) -> Figure:
+    """Draw a block of a network: its branches side by side, and how they are joined.
+
+    Args:
+        branches: What each branch does to the input, in order. A branch that does nothing is a
+            shortcut.
+        joined: Are the branches added, ``"+"``, or is each one's output kept, ``"concatenate"``?
+        after: What happens to the result.
+
+    >>> figure = show_block([["3 × 3", "ReLU", "3 × 3"], []], after=["ReLU"])
+    >>> [text.get_text() for text in figure.axes[0].texts if text.get_text()]
+    ['input', '3 × 3', 'ReLU', '3 × 3', '+', 'ReLU', 'output']
+    """
+    longest = max(map(len, branches))
+    end = 1.4 * (longest + 1)  # a step of 1.4 from box to box, of 1 from branch to branch
+    places = [(len(branches) - 1) / 2 - i for i in range(len(branches))]
+    figure, axes = plt.subplots(
+        figsize=(min(7, 1.2 * (longest + len(after) + 3)), 0.4 + 0.6 * len(branches))
+    )
+    box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "linewidth": 1.4}
+
+    def put(text: str, x: float, y: float, colour: str) -> None:
+        axes.text(x, y, text, color=colour, ha="center", va="center", zorder=2, size=9,
+                  bbox=box | {"edgecolor": colour})  # fmt: skip
+
+    def line(*points: tuple[float, float]) -> None:
+        axes.plot(*zip(*points, strict=True), color=MUTED, linewidth=1.4, linestyle="-", zorder=1)
+
+    put("input", 0, 0, INPUT)
+    for names, y in zip(branches, places, strict=True):
+        line((0, 0), (0.7, 0), (0.7, y), (end - 0.4, y), (end, 0))
+        for i, name in enumerate(names):
+            put(name, 1.4 * (i + 1 + (longest - len(names)) / 2), y, KERNEL)
+    line((end, 0), (end + 1.4 * (len(after) + 1), 0))
+    put(joined, end, 0, INK)
+    for i, name in enumerate([*after, "output"]):
+        put(name, end + 1.4 * (i + 1), 0, OUTPUT if i == len(after) else KERNEL)
+    axes.set(
+        xlim=(-0.5, end + 1.4 * (len(after) + 1) + 0.5), ylim=(places[-1] - 0.5, places[0] + 0.5)
+    )
+    axes.set_axis_off()
+    return figure
 
 
 def _a_row_each(x: Sequence[float], runs: Any) -> None:
