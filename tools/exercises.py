@@ -15,7 +15,7 @@ from sphinx.transforms import SphinxTransform
 class Exercises(SphinxTransform):
     """Name the exercises of a page, and put each solution into an element that opens."""
 
-    default_priority = 900  # once the headings have made sections
+    default_priority = 840  # before labels (850) and contents (880) are gathered
 
     def apply(self, **kwargs: object) -> None:
         """Do it in one page."""
