@@ -23,8 +23,9 @@ class Exercises(SphinxTransform):
             if found := re.match(r"Exercise (\d+) ★", section[0].astext()):
                 label = f"ex-{self.env.docname.rpartition('/')[2]}-{found[1]}"
                 section["ids"].append(label)
-                section["names"].append(label)
-                self.document.note_explicit_target(section)
+                document = self.document  # by its own name alone is it known to other pages
+                document.ids[label], document.nameids[label] = section, label
+                document.nametypes[label] = True
             if section[0].astext() == "Solution":
                 opening = '<details class="solution"><summary>Solution</summary>'
                 section.replace_self(
