@@ -152,10 +152,19 @@ def await_fonts(page: "Page") -> None:
 
 
 def visit(page: "Page", url: str) -> None:
-    """Open a page of the site, until its fonts and all of its explorers are there."""
+    """Open a page of the site, until its fonts are there and all explorers that need no reader."""
     page.goto(url)
     page.evaluate("() => document.fonts.ready.then(() => true)")
     page.wait_for_function("!document.querySelector('[data-widget-model]:not([data-widget])')")
+
+
+def begin_reading(page: "Page") -> None:
+    """Move the pointer: the other explorers come."""
+    page.mouse.move(5, 5)
+    page.mouse.move(9, 9)
+    page.wait_for_function(
+        "!document.querySelector('[data-widget-model]:not([data-widget=failed])')"
+    )
 
 
 def wait_for_stragglers(page: "Page") -> None:

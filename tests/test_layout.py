@@ -11,6 +11,7 @@ from conftest import (
     NAMES,
     SITE,
     await_fonts,
+    begin_reading,
     chromium,
     visit,
     wait_for_stragglers,
@@ -35,6 +36,7 @@ def test_nothing_jumps_and_no_width_scrolls(browser: Browser, origin: str, name:
     page = browser.new_page(viewport={"width": 390, "height": 844})
     page.add_init_script(WATCH)
     visit(page, f"{origin}/{name}")
+    begin_reading(page)
     wait_for_stragglers(page)
     shifts = page.evaluate("shifts")
     assert sum(shift for shift, _ in shifts) <= 0.02, shifts

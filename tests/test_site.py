@@ -70,6 +70,17 @@ def test_nothing_is_loaded_from_elsewhere(page: tuple[Path, BeautifulSoup]) -> N
     assert not [source for source in sources if urlsplit(source).netloc]
 
 
+def test_a_page_says_what_it_is_about(page: tuple[Path, BeautifulSoup]) -> None:
+    file, soup = page
+    moved = soup.select_one("meta[http-equiv=refresh]")
+    if (
+        not moved
+        and file.name not in ("genindex.html", "search.html")
+        and "slides" not in file.parts
+    ):
+        assert 20 <= len(soup.select_one("meta[name=description]")["content"]) <= 200
+
+
 def test_pictures_have_descriptions(page: tuple[Path, BeautifulSoup]) -> None:
     _, soup = page
     assert not [

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from conftest import DECKS, SITE, violations
+from conftest import DECKS, SITE, begin_reading, violations
 from conftest import NAMES as READ
 from playwright.sync_api import Browser, Page, expect
 
@@ -61,6 +61,7 @@ def open_deck(browser: Browser, url: str) -> Deck:
     deck.page.on("console", lambda message: deck.problems.append(message.text))
     deck.page.goto(url)
     deck.page.wait_for_function("window.Reveal?.isReady()")
+    begin_reading(deck.page)
     wait(deck.page, MOUNTED)
     deck.page.evaluate("() => document.fonts.ready.then(() => true)")
     return deck
@@ -163,3 +164,24 @@ def test_it_works_from_a_file(browser: Browser) -> None:
     expect(inside.locator(".d2-sum")).to_contain_text("Output[3, 3]")
     assert not deck.problems
     deck.page.close()
+
+
+@pytest.mark.parametrize("place", ["server", "file"])
+def test_a_network_comes_into_its_frame_when_the_reader_begins(
+    browser: Browser, origin: str, place: str
+) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    name = "slides/architectures/lenet.html"
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{origin}/{name}" if place == "server" else (SITE / name).as_uri())
+    page.wait_for_function("window.Reveal?.isReady()")
+    picture = page.frame_locator("iframe").locator("[data-widget=waiting]")
+    said = re.findall(r">([\d.]+ %)<", picture.inner_html())
+    assert len(said) == 10
+    assert not [url for url in asked if "/explorers/" in url]
+    page.keyboard.press("ArrowRight")
+    shares = page.frame_locator("iframe").locator("[data-widget=live] .d2-lenet .d2-share")
+    expect(shares).to_have_text(said)
+    assert len([url for url in asked if "/explorers/" in url]) == 1
+    page.close()

@@ -45,6 +45,8 @@ def main() -> None:
                 continue
             page.goto(f"http://127.0.0.1:{server.server_port}/{name}")
             page.evaluate("() => document.fonts.ready.then(() => true)")
+            page.mouse.move(5, 5)
+            page.mouse.move(9, 9)
             page.wait_for_function("!document.querySelector('[data-widget-model]')")
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 900})

@@ -8,10 +8,13 @@ import shutil
 import socket
 import struct
 import subprocess
+import textwrap
 import time
+from html import escape, unescape
 from pathlib import Path
 
 import tinycss2
+from docutils import nodes
 from fontTools import subset
 from sphinx.application import Sphinx
 from sphinxcontrib import katex
@@ -28,6 +31,26 @@ REDIRECT = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>This page has moved</title>
 <meta http-equiv="refresh" content="0; url={0}"><link rel="canonical" href="{0}">
 <p>This page has moved: <a href="{0}">here it is</a>.</p></html>
+"""
+LARGE = 150_000  # characters of an explorer's state
+STATE = re.compile(
+    r"""((?:<|&lt;)script type=("|&quot;)application/vnd\.jupyter\.widget-state\+json\2"""
+    r"(?:>|&gt;))(.*?)(?=(?:<|&lt;)/script)",
+    re.DOTALL,
+)
+WAIT = """Promise.all([new Promise((ready) => addEventListener("DOMContentLoaded", ready)),
+new Promise((begin) => {{ const used = ({{ type, movementX, movementY }}) => {{
+if (type != "pointermove" || movementX || movementY) begin(); }};  /* a pointer may rest there */
+for (const page of [window, frameElement?.ownerDocument.defaultView])
+for (const sign of ["pointermove", "pointerdown", "keydown", "scroll", "focusin"])
+page?.addEventListener(sign, used, {{ passive: true }}); }})]).then(() =>
+document.head.append(Object.assign(document.createElement("script"), {{ src: "{}" }})));"""
+EXPLORER = """document.head.append(Object.assign(document.createElement("script"), {{
+  type: "application/vnd.jupyter.widget-state+json", textContent: {} }}));
+for (const place of document.querySelectorAll("[data-widget=waiting]")) {{
+  delete place.dataset.widget;
+  mountWidgets(place.parentElement);
+}}
 """
 FONTS = [f"fonts/{name}.woff2" for name in ("sans", "sans-italic", "mono")]  # needed at once
 FONTS_OF_FORMULAS = [f"katex/fonts/KaTeX_{name}.woff2" for name in ("Main-Regular", "Math-Italic")]
@@ -200,7 +223,7 @@ def keep_room(app: Sphinx, exception: Exception | None) -> None:
             continue
         text = page.read_text(encoding="utf-8")
         rules = "".join(
-            f"@media (scripting: enabled) and (min-width: {width}px) {{"
+            f"@media screen and (scripting: enabled) and (min-width: {width}px) {{"
             + "".join(f".d2-room-{i}{{min-height:{row[i]}px}}" for i in range(len(row)))
             + "}"
             for width, row in rows.items()
@@ -286,6 +309,38 @@ def redirect(app: Sphinx, exception: Exception | None) -> None:
             page.write_text(REDIRECT.format(target), encoding="utf-8")
 
 
+def set_apart(app: Sphinx, exception: Exception | None) -> None:
+    """Load explorers with much in their state, such as a network's weights, when they are needed.
+
+    That is as soon as the reader does anything in the page, or in the deck whose frame it is. Till
+    then the still picture stands. A script brings the state: a page that is opened as a file can
+    load nothing else.
+    """
+    if exception:
+        return
+    static = Path(app.outdir) / "_static"
+    (static / "explorers").mkdir(exist_ok=True)
+    for page in Path(app.outdir).rglob("*.html"):
+        text = found = page.read_text(encoding="utf-8")
+        for whole in STATE.finditer(found):
+            in_deck = whole[1].startswith("&")  # the document of a frame, in an attribute
+            state = json.loads(unescape(whole[3]) if in_deck else whole[3])["state"]
+            large = {name: state.pop(name) for name in list(state) if len(str(state[name])) > LARGE}
+            if not large:
+                continue
+            script = EXPLORER.format(json.dumps(json.dumps({"state": large})))
+            name = f"explorers/{hashlib.sha256(script.encode()).hexdigest()[:8]}.js"
+            (static / name).write_text(script, encoding="utf-8")
+            rest = json.dumps({"state": state}).replace("</", r"<\/") + "</script><script>"
+            rest += WAIT.format(f"{os.path.relpath(static, page.parent)}/{name}")
+            text = text.replace(whole[0], whole[1] + (escape(rest) if in_deck else rest))
+            for model in large:
+                place = rf'(?=data-widget-model=("|&quot;){model})'
+                text = re.sub(place, r"data-widget=\1waiting\1 ", text)
+        if text != found:
+            page.write_text(text, encoding="utf-8")
+
+
 def drop_source_maps(app: Sphinx, exception: Exception | None) -> None:
     """Leave the theme's source maps out of what is deployed."""
     for source_map in Path(app.outdir).rglob("_static/**/*.map"):
@@ -308,6 +363,15 @@ def mend_citations(app: Sphinx, page: str, template: str, context: dict, doctree
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
+def describe(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
+    """Say in a page's head what it is about, as search engines show it: its first paragraph."""
+    if isinstance(doctree, nodes.document):
+        texts = doctree.findall(nodes.paragraph)
+        first = next((p.astext() for p in texts if "times" not in p["classes"]), "")
+        words = escape(textwrap.shorten(first, 200, placeholder=" …"))
+        context["metatags"] += f'<meta name="description" content="{words}">\n'
+
+
 def setup(app: Sphinx) -> dict:
     """Register with Sphinx."""
     explorers = Path(__file__).parent.parent / "d2lite" / "explore"
@@ -317,9 +381,10 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", prepare_katex)
     app.connect("html-page-context", drop_unneeded, priority=900)
     app.connect("html-page-context", mend_citations)
+    app.connect("html-page-context", describe)
     in_order = (
         keep_used_icons, keep_used_letters, drop_source_maps, size_pictures, keep_room, lighten,
-        join_styles, load_when_needed, redirect,
+        join_styles, load_when_needed, set_apart, redirect,
     )  # fmt: skip
     for change in in_order:  # after the theme, which writes the colours of code when all is built
         app.connect("build-finished", change, priority=900)

@@ -12,7 +12,7 @@
  *
  * Widgets get what anywidget gives them; nobody hears save_changes and send. Views of one model share
  * its state. A view's element is marked data-widget="live"; what cannot be mounted, "failed": its
- * picture stays, or a note says why. A classic script, so that it works from a file. */
+ * picture stays, or a note says why. "waiting" are left alone. A classic script: works from a file. */
 "use strict";
 {
 const STATE = 'script[type="application/vnd.jupyter.widget-state+json"]';
@@ -142,7 +142,7 @@ window.mountWidgets = async function mountWidgets(root = document) {
     }
   }
 
-  await Promise.all([...root.querySelectorAll(`${VIEW}, [data-widget-model]`)].map(show));
+  await Promise.all([...root.querySelectorAll(`${VIEW}, [data-widget-model]:not([data-widget])`)].map(show));
   return () => leaving.abort();
 };
 
