@@ -1,7 +1,8 @@
 """How long a chapter takes: its core, its experiments, what goes further, its exercises.
 
 Words are read at 200 a minute, lines of code that the page shows at 20 a minute. An exercise of one
-star takes 5 minutes, of two 15, of three 60. A Sphinx extension that writes it below the title.
+star takes 5 minutes, of two 15, of three 60. A Sphinx extension that writes it below the title, and
+on the front page in the list of contents.
 
     python tools/times.py    # prints the sizes and times of all chapters
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 
 from notebooks import ROOT, chapters
@@ -79,9 +81,17 @@ def as_text(times: dict[str, int]) -> str:
 
 
 def write(app: Sphinx, doctree: nodes.document) -> None:
-    """Write the times of a chapter below its title."""
+    """Write the times of a chapter below its title, those of all on the front page."""
     path = Path(app.env.doc2path(app.env.docname))
-    if path.suffix == ".ipynb" and path.parent != ROOT / "book":
+    if path == ROOT / "book" / "index.ipynb":
+        for item in doctree.findall(nodes.list_item):
+            link = next(iter(item.findall(addnodes.pending_xref)), None)
+            chapter = ROOT / "book" / f"{link['reftarget']}.ipynb" if link else path
+            if chapter.is_file() and chapter != path:
+                app.env.note_dependency(str(chapter))
+                text = as_text(minutes(nbformat.read(chapter, as_version=4)))
+                item[-1] += [nodes.Text(" "), nodes.inline(text, text, classes=["times"])]
+    elif path.suffix == ".ipynb" and path.parent != ROOT / "book":
         text = as_text(minutes(nbformat.read(path, as_version=4)))
         title = next(iter(doctree.findall(nodes.title)))
         place = title.parent.index(title) + 1
