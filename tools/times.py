@@ -20,7 +20,10 @@ from notebooks import ROOT, chapters
 
 WORDS, LINES = 200, 20  # a minute
 STARS = {"★": 5, "★★": 15, "★★★": 60}  # minutes
-PARTS = {"Experiments": "experiments", "Going further": "further", "What we measured": "end"}
+PARTS = {
+    "Experiments": "experiments", "Going further": "further", "What we measured": "end",
+    "Exercises": "exercises", "Further reading": "end",
+}  # fmt: skip
 HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell", "solution", "check"}
 
 
@@ -32,20 +35,17 @@ def sizes(notebook: nbformat.NotebookNode) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     part = "core"
     for cell in notebook.cells:
-        tags = set(cell.metadata.get("tags", []))
-        if cell.cell_type == "markdown":
-            if heading := re.match(r"## (.+)", cell.source):
+        hidden = set(cell.metadata.get("tags", [])) & HIDDEN
+        markdown = cell.cell_type == "markdown"
+        for piece in re.split(r"^(?=## )", cell.source, flags=re.M) if markdown else [cell.source]:
+            if markdown and (heading := re.match(r"## (.+)", piece)):
                 part = PARTS.get(heading[1].strip(), part)
-                part = "exercises" if heading[1] == "Exercises" else part
-                part = "end" if heading[1] == "Further reading" else part
-            text = re.sub(r"```.*?```|\$\$.*?\$\$|\]\([^)]*\)", "", cell.source, flags=re.DOTALL)
-            size = {"words": 0 if tags & HIDDEN else len(text.split())}
-        else:
-            lines = [line for line in cell.source.splitlines() if line.strip()]
-            size = {"lines": len(lines), "cells": 1} if not tags & HIDDEN else {}
-        own = found.setdefault(part, {"words": 0, "lines": 0, "cells": 0})
-        for name, number in size.items():
-            own[name] += number
+            text = re.sub(r"```.*?```|\$\$.*?\$\$|\]\([^)]*\)", "", piece, flags=re.DOTALL)
+            lines = [line for line in piece.splitlines() if line.strip()]
+            size = {"words": len(text.split())} if markdown else {"lines": len(lines), "cells": 1}
+            own = found.setdefault(part, {"words": 0, "lines": 0, "cells": 0})
+            for name, number in size.items() if not hidden else ():
+                own[name] += number
     return found
 
 
