@@ -30,7 +30,8 @@ ADVICE = "No address yet: `make links REPO=owner/name`, commit, push"
 PYPROJECT = ROOT / "pyproject.toml"
 CONFIG = ROOT / "_config.yml"
 CLASSROOM = ROOT / "book" / "teaching" / "classroom-server.md"
-PAGES = [ROOT / "README.md", ROOT / "book" / "how-to-use.md", CLASSROOM]
+NAMING = ["CONTRIBUTING.md", "CITATION.cff", "book/how-to-use.md"]
+PAGES = [*(ROOT / name for name in NAMING), CLASSROOM]
 TLJH = ROOT / "classroom" / "tljh.sh"
 HUB = "https://hub.example.org"  # on the page about classrooms
 ADDRESS = re.compile(r'(?<=^Repository = ")[^"]*(?=")', re.MULTILINE)

@@ -1,7 +1,8 @@
 """How long a chapter takes: its core, its experiments, what goes further, its exercises.
 
 Words are read at 200 a minute, lines of code that the page shows at 20 a minute. An exercise of one
-star takes 5 minutes, of two 15, of three 60. A Sphinx extension that writes it below the title.
+star takes 5 minutes, of two 15, of three 60. A Sphinx extension that writes it below the title, and
+on the front page in the list of contents.
 
     python tools/times.py    # prints the sizes and times of all chapters
 """
@@ -12,13 +13,17 @@ from pathlib import Path
 
 import nbformat
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 
 from notebooks import ROOT, chapters
 
 WORDS, LINES = 200, 20  # a minute
 STARS = {"★": 5, "★★": 15, "★★★": 60}  # minutes
-PARTS = {"Experiments": "experiments", "Going further": "further", "What we measured": "end"}
+PARTS = {
+    "Experiments": "experiments", "Going further": "further", "What we measured": "end",
+    "Exercises": "exercises", "Further reading": "end",
+}  # fmt: skip
 HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell", "solution", "check"}
 
 
@@ -30,20 +35,17 @@ def sizes(notebook: nbformat.NotebookNode) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     part = "core"
     for cell in notebook.cells:
-        tags = set(cell.metadata.get("tags", []))
-        if cell.cell_type == "markdown":
-            if heading := re.match(r"## (.+)", cell.source):
+        hidden = set(cell.metadata.get("tags", [])) & HIDDEN
+        markdown = cell.cell_type == "markdown"
+        for piece in re.split(r"^(?=## )", cell.source, flags=re.M) if markdown else [cell.source]:
+            if markdown and (heading := re.match(r"## (.+)", piece)):
                 part = PARTS.get(heading[1].strip(), part)
-                part = "exercises" if heading[1] == "Exercises" else part
-                part = "end" if heading[1] == "Further reading" else part
-            text = re.sub(r"```.*?```|\$\$.*?\$\$|\]\([^)]*\)", "", cell.source, flags=re.DOTALL)
-            size = {"words": 0 if tags & HIDDEN else len(text.split())}
-        else:
-            lines = [line for line in cell.source.splitlines() if line.strip()]
-            size = {"lines": len(lines), "cells": 1} if not tags & HIDDEN else {}
-        own = found.setdefault(part, {"words": 0, "lines": 0, "cells": 0})
-        for name, number in size.items():
-            own[name] += number
+            text = re.sub(r"```.*?```|\$\$.*?\$\$|\]\([^)]*\)", "", piece, flags=re.DOTALL)
+            lines = [line for line in piece.splitlines() if line.strip()]
+            size = {"words": len(text.split())} if markdown else {"lines": len(lines), "cells": 1}
+            own = found.setdefault(part, {"words": 0, "lines": 0, "cells": 0})
+            for name, number in size.items() if not hidden else ():
+                own[name] += number
     return found
 
 
@@ -79,9 +81,17 @@ def as_text(times: dict[str, int]) -> str:
 
 
 def write(app: Sphinx, doctree: nodes.document) -> None:
-    """Write the times of a chapter below its title."""
+    """Write the times of a chapter below its title, those of all on the front page."""
     path = Path(app.env.doc2path(app.env.docname))
-    if path.suffix == ".ipynb" and path.parent != ROOT / "book":
+    if path == ROOT / "book" / "index.ipynb":
+        for item in doctree.findall(nodes.list_item):
+            link = next(iter(item.findall(addnodes.pending_xref)), None)
+            chapter = ROOT / "book" / f"{link['reftarget']}.ipynb" if link else path
+            if chapter.is_file() and chapter != path:
+                app.env.note_dependency(str(chapter))
+                text = as_text(minutes(nbformat.read(chapter, as_version=4)))
+                item[-1] += [nodes.Text(" "), nodes.inline(text, text, classes=["times"])]
+    elif path.suffix == ".ipynb" and path.parent != ROOT / "book":
         text = as_text(minutes(nbformat.read(path, as_version=4)))
         title = next(iter(doctree.findall(nodes.title)))
         place = title.parent.index(title) + 1
