@@ -12,26 +12,24 @@ from sphinx.application import Sphinx
 from sphinx.util.nodes import make_refnode
 
 PAGE = "glossary"
-NOT_IN = nodes.title, nodes.reference, nodes.literal, nodes.literal_block, nodes.math, nodes.raw
+CHOICE = re.compile(r"[A-Z]\.")  # a choice of a question, which is a button
 
 
-def terms(app: Sphinx) -> tuple[re.Pattern, dict[str, tuple[str, str]]]:
-    """What finds a term, and of each, in small letters, its place in the glossary and definition.
+def terms(app: Sphinx) -> dict[str, tuple[str, str]]:
+    """Of each term, in small letters and without hyphens: its place, and its definition.
 
     A definition ends where an arrow leads to the chapter that teaches the term.
     """
     if not hasattr(app.builder, "glossary"):
-        found = {}
-        page = app.env.get_doctree(PAGE)
-        for item in page.findall(nodes.definition_list_item):
-            if isinstance(item.parent.parent, glossary):
-                definition = item[-1].astext().partition(" →")[0].replace("\n", " ")
-                for term in item.findall(nodes.term):
-                    found[term.astext().lower()] = term["ids"][0], definition
-        longest_first = sorted(found, key=len, reverse=True)
-        words = "|".join(re.sub(r"[ -]", "[ -]", re.escape(t).replace("\\", "")) for t in longest_first)
-        pattern = re.compile(rf"(?<![\w-])({words})(?:e?s)?(?![\w-])", re.IGNORECASE)
-        app.builder.glossary = pattern, found
+        app.builder.glossary = {
+            term.astext().lower().replace("-", " "): (
+                term["ids"][0],
+                item[-1].astext().partition(" →")[0].replace("\n", " "),
+            )
+            for list_ in app.env.get_doctree(PAGE).findall(glossary)
+            for item in list_.findall(nodes.definition_list_item)
+            for term in item.findall(nodes.term)
+        }
     return app.builder.glossary
 
 
@@ -39,27 +37,31 @@ def link_terms(app: Sphinx, doctree: nodes.document, page: str) -> None:
     """Let the first use of each term in a chapter's sentences lead to the glossary."""
     if not app.env.doc2path(page).endswith(".ipynb") or page == app.config.root_doc:
         return
-    pattern, found = terms(app)
-    seen = set()
+    found, seen = terms(app), set()
+    words = "|".join(sorted(found, key=len, reverse=True)).replace(" ", "[ -]")
+    pattern = re.compile(rf"(?<![\w-])({words})(?:e?s)?(?![\w-])", re.IGNORECASE)
     for paragraph in list(doctree.findall(nodes.paragraph)):
-        for text in list(paragraph.findall(nodes.Text)):
-            around, node = [], text.parent
-            while node is not None:
-                around.append(node)
-                node = node.parent
-            if any(isinstance(node, NOT_IN) for node in around):
-                continue
+        if paragraph.children and CHOICE.fullmatch(paragraph[0].astext()):
+            continue
+        for text in [text for text in paragraph.findall(nodes.Text) if is_plain(text)]:
             parts, end = [], 0
             for match in pattern.finditer(text):
-                place, definition = found[re.sub("[ -]", " ", match[1].lower())]
+                place, definition = found[match[1].lower().replace("-", " ")]
                 if place not in seen:
                     seen.add(place)
                     link = make_refnode(app.builder, page, PAGE, place, nodes.Text(match[0]))
                     link.update_all_atts({"classes": ["d2-term"], "reftitle": definition})
                     parts += [nodes.Text(text[end : match.start()]), link]
                     end = match.end()
-            if parts:
-                text.parent.replace(text, [*parts, nodes.Text(text[end:])])
+            text.parent.replace(text, [*parts, nodes.Text(text[end:])])
+
+
+def is_plain(text: nodes.Text) -> bool:
+    """Whether a text stands in a sentence, at most emphasized: no link, code or formula."""
+    parent = text.parent
+    if isinstance(parent, nodes.emphasis | nodes.strong):
+        parent = parent.parent
+    return isinstance(parent, nodes.paragraph)
 
 
 def setup(app: Sphinx) -> dict:
