@@ -127,7 +127,7 @@ def write_pages(app: Sphinx, config: Config) -> None:
     pages = {name: page(name, found[name], repository) for name in found if found[name][1]}
     pages["d2lite"] = page("d2lite", found["d2lite"], repository)
     for name in sorted(found.keys() - {"d2lite"}):
-        about = written(ast.get_docstring(found[name][0])).partition("\n")[0]
+        about = written(ast.get_docstring(found[name][0])).partition("\n")[0].rstrip(":")
         line = f"- :py:mod:`{name}`: {about}" if name in pages else f".. py:module:: {name}\n"
         pages["d2lite"] += f"\n{line}"
     folder.mkdir(exist_ok=True)
