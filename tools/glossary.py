@@ -24,7 +24,7 @@ def terms(app: Sphinx) -> dict[str, tuple[str, str]]:
         app.builder.glossary = {
             term.astext().lower().replace("-", " "): (
                 term["ids"][0],
-                item[-1].astext().partition(" →")[0].replace("\n", " "),
+                " ".join(item[-1].astext().partition("→")[0].split()),
             )
             for list_ in app.env.get_doctree(PAGE).findall(glossary)
             for item in list_.findall(nodes.definition_list_item)
