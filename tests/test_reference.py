@@ -95,10 +95,12 @@ def imported(chapter: Path) -> set[str]:
 def test_names_of_d2lite_lead_to_the_reference(chapter: Path) -> None:
     page = SITE / chapter.relative_to(ROOT / "book").with_suffix(".html")
     soup = soup_of(page)
+    linked = set()
     for link in soup.select("pre a.d2-name"):
-        assert unquote(link["href"]).rpartition(".")[2] in (link.text, link.text.split(".")[-1])
-    linked = {unquote(link["href"]).rpartition("#")[2] for link in soup.select("pre a.d2-name")}
-    assert imported(chapter) <= {name.removeprefix("module-") for name in linked}
+        name = unquote(link["href"]).rpartition("#")[2].removeprefix("module-")
+        assert f".{name}".endswith(f".{link.text}")
+        linked.add(name)
+    assert imported(chapter) <= linked
     for code in soup.select("article :not(pre) > code"):
         if re.fullmatch(r"d2lite(\.\w+)+(\(\))?", code.text):
             assert code.find_parent("a"), code.text
