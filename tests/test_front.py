@@ -1,4 +1,4 @@
-"""The way in: the front page lists what there is, under its name; paths and papers agree with it."""
+"""The way in: the front page lists what there is, under its name; paths and papers agree."""
 
 import re
 
