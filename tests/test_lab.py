@@ -24,7 +24,6 @@ from d2lite import explore
 pytestmark = pytest.mark.skipif("D2LITE_LAB" not in os.environ, reason="run by make test-lab")
 CHAPTER = ROOT / "book" / "convolution" / "cross-correlation.ipynb"
 ARGUMENTS = {"LeNetExplorer": "LeNet(), torch.rand(1, 1, 28, 28), list('abcdefghij')"}
-KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +34,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     cells = ["import torch\nfrom d2lite import explore\nfrom d2lite.nets.lenet import LeNet"]
     cells += [f"{n} = explore.{n}({ARGUMENTS.get(n, '')})\n{n}" for n in explore.__all__]
     cells += ["print('padding', ConvolutionExplorer.padding)", "ConvolutionExplorer.padding = 1"]
-    notebook = new_notebook(
-        cells=[new_code_cell(cell) for cell in cells], metadata={"kernelspec": KERNELSPEC}
-    )
+    chapter = nbformat.read(CHAPTER, as_version=4).metadata
+    metadata = {name: chapter[name] for name in ("kernelspec", "language_info")}
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells], metadata=metadata)
     nbformat.write(notebook, folder / "all.ipynb")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -96,14 +95,11 @@ def run_cell(page: Page, text: str) -> None:
 
 def test_all_explorers_come_with_a_run_and_answer(opened: Callable[[str], Page]) -> None:
     page = opened("all.ipynb")
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
+    page.get_by_text("| Idle").wait_for()  # before, it would ask which kernel is meant
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     figures = page.locator(".jp-OutputArea-output .d2")
     expect(figures).to_have_count(len(explore.__all__), timeout=120_000)
-    for name in explore.__all__:
-        kind = name.removesuffix("Explorer")
-        print(kind, figures.count())
     padding = page.locator(".d2-convolution").get_by_role("slider", name="Padding")
     expect(padding).to_have_value("1", timeout=120_000)
     slide(page.locator(".d2-convolution"), "Padding", 3)
