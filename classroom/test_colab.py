@@ -70,6 +70,7 @@ class Colab:
 
 @pytest.fixture(scope="module")
 def colab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Colab]:
+    """A kernel for all tests."""
     started = Colab(tmp_path_factory.mktemp("colab"))
     yield started
     started.client.stop_channels()
@@ -84,6 +85,7 @@ def pip(*command: str) -> list[str]:
 
 
 def test_these_are_the_versions_of_colab() -> None:
+    """What is installed is what colab.txt pins."""
     pins = (ROOT / "classroom" / "colab.txt").read_text(encoding="utf-8").splitlines()
     assert not {pin for pin in pins if "==" in pin} - set(pip("list", "--format", "freeze"))
 
@@ -91,6 +93,7 @@ def test_these_are_the_versions_of_colab() -> None:
 def test_the_set_up_cell_of_a_clone_without_an_owner_says_what_to_do(
     colab: Colab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It ends in one line, and installs nothing."""
     pip("uninstall", "--yes", "d2lite")
     monkeypatch.setattr(links, "address", lambda: (NOBODY, "main"))
     before = pip("list")
@@ -102,6 +105,7 @@ def test_the_set_up_cell_of_a_clone_without_an_owner_says_what_to_do(
 def test_the_set_up_cell_installs_the_course_and_replaces_nothing(
     colab: Colab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As a reader runs it, from the repository that the address leads to."""
     branch = links.address()[1]
     monkeypatch.setattr(links, "address", lambda: (OWNER, branch))
     before = pip("list", "--format", "freeze")
@@ -243,12 +247,14 @@ print(json.dumps([explorer.model_id, settable]))"""
 
 
 def test_every_explorer_is_tried(colab: Colab) -> None:
+    """The table has all of them."""
     names = colab.printed("from d2lite import explore; print(*explore.__all__)").split()
     assert names == list(EXPLORERS)
 
 
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_an_explorer_is_shown_and_its_values_go_both_ways(colab: Colab, name: str) -> None:
+    """Every value that may be set, by a control and by a cell."""
     show = SHOW.format(name=name, arguments=ARGUMENTS.get(name, ""))
     others = {"label": "Another name", **EXPLORERS[name]}
     said = colab.run(show)
