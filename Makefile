@@ -10,7 +10,7 @@ BUILD := $(BIN)/python -c "from jupyter_book.cli.main import main; main()" build
   --config _config.yml --toc "$$PWD/_toc.yml" --path-output . -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help book heights test-browsers test-hub test-nbgrader slides serve test test-oldest check lab execute benchmarks student lint links lock clean look
+.PHONY: help book heights test-browsers test-colab test-hub test-lab test-nbgrader slides serve test test-oldest check lab execute benchmarks student lint links lock clean look
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,11 +27,11 @@ serve: book  ## build the site and serve it on this machine
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
 # A test run: one thread for each process, and memory kept instead of asked for anew at every step.
-test test-oldest check: export OMP_NUM_THREADS = 1
-test test-oldest check: export MKL_NUM_THREADS = 1
-test test-oldest check: export MALLOC_MMAP_THRESHOLD_ = 33554432
-test test-oldest check: export MALLOC_TRIM_THRESHOLD_ = 1073741824
-test test-oldest check: export TQDM_DISABLE = 1
+test test-colab test-oldest check: export OMP_NUM_THREADS = 1
+test test-colab test-oldest check: export MKL_NUM_THREADS = 1
+test test-colab test-oldest check: export MALLOC_MMAP_THRESHOLD_ = 33554432
+test test-colab test-oldest check: export MALLOC_TRIM_THRESHOLD_ = 1073741824
+test test-colab test-oldest check: export TQDM_DISABLE = 1
 PYTEST := $(BIN)/python -m pytest
 NBVAL := -p tests.forked_kernels -p tests.compared_pictures --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg
 # More than there are cores: half of the time of a browser's tests is waiting.
@@ -62,6 +62,16 @@ test-oldest: .venv/.all  ## package and notebooks with the oldest versions that 
 	  -p tests.forked_kernels --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg \
 	  -o addopts= -o pythonpath= book
 
+COLAB := _build/colab
+COLAB_PYTHON ?= 3.13
+
+test-colab: .venv/.all  ## set-up cell, explorers and three chapters with Colab's versions (6 GB)
+	$(BIN)/python -m uv venv --quiet --clear --python $(COLAB_PYTHON) $(COLAB)
+	$(BIN)/python -m uv pip install --quiet --python $(COLAB) -r classroom/colab.txt -r pyproject.toml
+	$(COLAB)/bin/python -m pytest -o addopts= --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg \
+	  classroom/test_colab.py $(patsubst %,book/%.ipynb,convolution/output-size \
+	  convolution/cross-correlation architectures/comparison)
+
 check: .venv/.all book  ## one chapter, notebook and page and deck: make check CHAPTER=book/…/….ipynb
 	@test -f "$(CHAPTER)" || { echo "make check CHAPTER=book/…/….ipynb"; exit 2; }
 	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --durations 10 $(NBVAL) -o addopts= \
@@ -87,6 +97,9 @@ _build/classroom/.ready: classroom/requirements.txt .venv/.all
 
 test-browsers: .venv/.all book  ## every page and deck in Firefox and WebKit
 	D2LITE_OTHER_BROWSERS=1 D2LITE_REQUIRE_BROWSER=1 $(PYTEST) tests/test_other_browsers.py
+
+test-lab: .venv/.all  ## a real JupyterLab, driven by a browser: figures answer, and come back
+	D2LITE_LAB=1 D2LITE_REQUIRE_BROWSER=1 $(PYTEST) tests/test_lab.py
 
 test-hub: _build/classroom/.ready  ## a real JupyterHub: students' work survives a culled server
 	PYTHONPATH="$(CURDIR)" _build/classroom/bin/python -m pytest -o addopts= -s classroom/test_hub.py
