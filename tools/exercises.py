@@ -1,4 +1,4 @@
-"""Exercises in plain Markdown: a Sphinx extension that folds their solutions and names them.
+"""Exercises and questions in plain Markdown: a Sphinx extension that makes a page of them.
 
 A chapter writes an exercise under a heading "Exercise 2 ★: …" and its solution under a heading
 "Solution", which Jupyter folds itself. Here the page folds it as well, and does not list it among
@@ -12,13 +12,37 @@ from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
 
+def html(text: str) -> nodes.raw:
+    """A piece of HTML."""
+    return nodes.raw("", text, format="html")
+
+
+def is_answer(node: nodes.Node) -> bool:
+    """Does a folded answer begin here?"""
+    return isinstance(node, nodes.raw) and "<summary>Answer</summary>" in node.astext()
+
+
+def offer_choices(answer: nodes.raw, number: int) -> None:
+    """Make a group of buttons of the paragraph and the list before a folded answer."""
+    parent, place = answer.parent, answer.parent.index(answer)
+    asked, choices = parent[place - 2 : place]
+    group = [html('<fieldset class="question"><legend>'), *asked.children, html("</legend>")]
+    for item in choices:
+        value = item[0].astext()[0]  # its letter
+        button = f'<input type="radio" name="question-{number}" value="{value}" autocomplete="off">'
+        group += [html(f"<label>{button}<span>"), *item[0].children, html("</span></label>")]
+    parent[place - 2 : place] = [*group, html('<p role="status"></p></fieldset>')]
+
+
 class Exercises(SphinxTransform):
-    """Name the exercises of a page, and put each solution into an element that opens."""
+    """Name the exercises of a page, fold their solutions, and make its questions a choice."""
 
     default_priority = 840  # before labels (850) and contents (880) are gathered
 
     def apply(self, **kwargs: object) -> None:
         """Do it in one page."""
+        for number, answer in enumerate(list(self.document.findall(is_answer))):
+            offer_choices(answer, number)
         for section in list(self.document.findall(nodes.section)):
             if found := re.match(r"Exercise (\d+) ★", section[0].astext()):
                 label = f"ex-{self.env.docname.rpartition('/')[2]}-{found[1]}"

@@ -6,8 +6,8 @@ line `Note:` come the speaker's notes, to the end of the slide.
 
 What the chapter shows, a deck takes by the cell's label (`label` in its metadata), on a line of its
 own: `![[label]]` is what a code cell puts out, or a question with its choices. `![[label|picture]]`
-is its pictures alone, `![[label|code]]` its code, `![[label|answer]]` the answer to a question. An
-explorer can have another layout: `beside-last`, `beside-picture`.
+is its pictures alone, `![[label|code]]` its code, `![[label|answer]]` the first sentence of a
+question's answer. An explorer can have another layout: `beside-last`, `beside-picture`.
 
 As a Sphinx extension it also gives each page that has a deck a button that opens it.
 """
@@ -138,12 +138,17 @@ def taken(text: str, labelled: dict[str, NotebookNode], folder: Path) -> Noteboo
         source = cell.source
         if asked := question(source):
             choices = "\n".join(f"1. {choice}" for choice in asked.choices)
-            source = asked.answer if "answer" in words else f"> {asked.text}\n\n{choices}"
+            source = in_short(asked.answer) if "answer" in words else f"> {asked.text}\n\n{choices}"
         place = cell.metadata.deck
         cell = markdown_cell(source, cell.get("attachments", {}), folder)
         cell.metadata.deck = place
     cell.metadata.tags = [f"slide-{word}" for word in words]
     return cell
+
+
+def in_short(answer: str) -> str:
+    """Return the first sentence of an answer: the speaker says the rest."""
+    return re.match(r"\*\*[A-Z]\.\*\* .*?[.?!](?= [A-Z$\d]|$)|.*", answer, re.DOTALL)[0]
 
 
 def markdown_cell(text: str, attachments: dict, folder: Path) -> NotebookNode:
