@@ -1,4 +1,6 @@
-"""Networks side by side: train many seeds and settings of an experiment at once::
+"""Networks side by side: train many seeds and settings of an experiment at once.
+
+For example::
 
     networks = SideBySide([small(seed) for seed in range(5)])
     batches = ((images[i], labels[i]) for i in orders(2000, 50, steps=400, seeds=range(5)))

@@ -1,4 +1,6 @@
-"""Training, in the open: one loop that fits a model to tensors in memory::
+"""Training, in the open: one loop that fits a model to tensors in memory.
+
+For example::
 
     history = fit(model, train, test, epochs=10)
     accuracy = evaluate(model, test)

@@ -23,7 +23,11 @@ ICON = re.compile(r"\.fa-[\w-]+:before(?:,\.fa-[\w-]+:before)*\{content:\"\\[0-9
 CODE_POINT = re.compile(r"(?:content:|--pst-icon-[\w-]+: ?)\"\\([0-9a-f]{2,5})\"")
 STYLE_SHEET = re.compile(r'<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="([^"?]*)[^"]*"[^>]*>\s*')
 FONT = re.compile(r'<script class="fonts">.*?</script>\s*')
-PRELOAD = """<script class="fonts">if (location.protocol != "file:") for (const name of {1})
+# And the colours of the theme at once, which else come after the first paint and move lines.
+PRELOAD = """<script class="fonts">if (document.documentElement.dataset.theme == "auto")
+document.documentElement.dataset.theme =
+matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+if (location.protocol != "file:") for (const name of {1})
 document.head.append(Object.assign(document.createElement("link"), {{ rel: "preload", as: "font",
 type: "font/woff2", crossOrigin: "", href: "{0}" + name }}));</script>""".replace("\n", " ")
 MOVED = {"training/pytorch-essentials": "start/pytorch-essentials"}
