@@ -196,7 +196,8 @@ def test_what_the_page_claims_was_measured() -> None:
     median, mean = sorted(SECONDS)[len(SECONDS) // 2], sum(SECONDS) / len(SECONDS)
     assert f"less than {median + 1} seconds" in PAGE
     assert f"AlexNet, the longest, takes {max(SECONDS)}" in PAGE
-    assert int(MEASURED["AlexNet"]["CPU seconds"]) == max(SECONDS)
+    longest = max(MEASURED, key=lambda title: int(MEASURED[title]["CPU seconds"]))
+    assert longest.startswith("AlexNet")
     assert f"between {min(PEAKS) / 1024:.1f} and {max(PEAKS) / 1024:.1f} GiB" in PAGE
     assert sorted(PEAKS)[len(PEAKS) // 2] > 1024 and "half of them more than 1 GiB" in PAGE
     assert 90 < 30 * mean / 8 < 120 and "8 cores need less than two minutes" in PAGE
