@@ -109,7 +109,11 @@ def test_what_a_cell_shows_depends_on_the_words(chapter: Path) -> None:
         ":::{note}\nText.\n:::": ":::{note}: slides are plain Markdown",
         "See {doc}`a`.": "{doc}`a`.: slides are plain Markdown",
         "```klingon\nx\n```": "```klingon: no language that is known",
+        "~~~klingon\nx\n~~~": "~~~klingon: no language that is known",
+        "- one\n\n  ```klingon wide\n  x\n  ```": "```klingon wide: no language that is known",
+        "> ```{note}\n> Text.\n> ```": "```{note}: slides are plain Markdown",
         "![](gone.png)": "gone.png: no such picture",
+        "![](attachment:gone.png)": "attachment:gone.png: no such picture",
     }.items(),
 )
 def test_what_cannot_be_shown_ends_in_a_line_that_names_the_place(
@@ -119,3 +123,11 @@ def test_what_cannot_be_shown_ends_in_a_line_that_names_the_place(
     with pytest.raises(ValueError, match=r"^chapter\.slides\.md, slide 'The slide': ") as refusal:
         slides_of(chapter, text)
     assert reason in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_a_label_is_of_one_cell(chapter: Path) -> None:
+    notebook = nbformat.read(chapter, as_version=4)
+    notebook.cells[3].metadata.label = "both"
+    nbformat.write(notebook, chapter)
+    with pytest.raises(ValueError, match=r"^chapter.ipynb: two cells have the label 'both'$"):
+        slides_of(chapter, "## A\n\n![[both]]\n")

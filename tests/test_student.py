@@ -203,6 +203,12 @@ REFUSED = {
     "no solution": [exercise_cell(), "## The end"],
     "two solutions": [exercise_cell(), TEXT, tagged("#### Solution", "solution")],
     "behind a heading": [exercise_cell(), TEXT, "### More", tagged("secret = 1", "solution")],
+    "behind code with a comment": [
+        exercise_cell(),
+        TEXT,
+        "```python\n# a comment\n```",
+        new_code_cell("secret = 1"),
+    ],
     "in bold": [exercise_cell(), "**Solution.** Secret.", TEXT],
     "folded": [exercise_cell(), "<details><summary>Solution</summary>Secret.</details>", TEXT],
     "in a directive": ["```{solution} a\nSecret.\n```"],

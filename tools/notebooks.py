@@ -9,6 +9,8 @@ from typing import NamedTuple
 import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
+#: A directive, however deep it is nested: no Markdown that Jupyter, a slide or a student knows.
+DIRECTIVE = re.compile(r"^[\s>*+-]*(?:`{3,}|:{3,}|~{3,})\s*\{.*", re.MULTILINE)
 
 
 def chapters() -> list[Path]:

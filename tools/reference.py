@@ -11,7 +11,8 @@ from textwrap import dedent, indent
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-ROOT = Path(__file__).parent.parent
+from notebooks import ROOT
+
 # What the package keeps to itself.
 INTERNAL = {"d2lite.checks", "d2lite.receptive_field_rules", "d2lite.receptive_field_windows"}
 SECTION = re.compile(r"^(Args|Attributes|Raises|Returns|Yields):\n((?:    .*\n|\n)+)", re.MULTILINE)

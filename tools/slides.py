@@ -38,7 +38,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinxcontrib import katex
 
-from notebooks import ROOT, chapters, question
+from notebooks import DIRECTIVE, ROOT, chapters, question
 from static_site import prepare_katex
 
 TEMPLATE, STYLE = ROOT / "tools" / "slides.html.j2", ROOT / "tools" / "slides.css"
@@ -48,8 +48,7 @@ WORDS = {"picture", "code", "answer", "beside-last", "beside-picture"}
 TAKEN = re.compile(r"!\[\[([^]|]+)((?:\|[^]|]+)*)\]\]")
 PICTURE = re.compile(r"(?<=\]\()(?!\w+:)[^()\s]+\.(?:png|svg|jpe?g|gif|webp)(?=\))")
 ATTACHED = re.compile(r"(?<=\]\()attachment:([^()\s]+)(?=\))")
-DIRECTIVE = re.compile(r"^(?:`{3,}|:{3,}|~{3,})\s*\{.*|\{[\w:-]+\}`.*", re.MULTILINE)
-FENCE = re.compile(r"^```+(\S+)$", re.MULTILINE)
+ROLE = re.compile(r"\{[\w:-]+\}`.*")
 
 
 def deck_of(path: Path) -> Path:
@@ -101,7 +100,10 @@ def deck(path: Path) -> NotebookNode:
             headings = re.findall(r"^##+ (.+)$", cell.source, re.MULTILINE)
             heading = re.sub("[`$*]", "", headings[-1]) if headings else heading
         cell.metadata.deck = {"section": heading, "anchor": make_id(heading)}
-        labelled[cell.metadata.get("label")] = cell
+        if label := cell.metadata.get("label"):
+            if label in labelled:
+                raise ValueError(f"{path.name}: two cells have the label {label!r}")
+            labelled[label] = cell
     title, place, cells = "", {"section": "", "anchor": ""}, []
     for kind, text in blocks(deck_of(path).read_text(encoding="utf-8")):
         title = text.splitlines()[0].lstrip("# ") if kind == "slide" else title
@@ -153,13 +155,15 @@ def in_short(answer: str) -> str:
 
 def markdown_cell(text: str, attachments: dict, folder: Path) -> NotebookNode:
     """Return a cell with its pictures inside; raise ValueError for what no slide can show."""
-    if wrong := DIRECTIVE.search(text):
-        raise ValueError(f"{wrong[0]}: slides are plain Markdown")
-    for language in FENCE.findall(text):
-        try:
-            get_lexer_by_name(language)
-        except ClassNotFound:
-            raise ValueError(f"```{language}: no language that is known") from None
+    if wrong := DIRECTIVE.search(text) or ROLE.search(text):
+        raise ValueError(f"{wrong[0].strip()}: slides are plain Markdown")
+    for token in MarkdownIt("commonmark").parse(text):
+        if token.type == "fence" and token.info:
+            try:
+                get_lexer_by_name(token.info.split()[0])
+            except ClassNotFound:
+                fence = f"{token.markup}{token.info}"
+                raise ValueError(f"{fence}: no language that is known") from None
 
     def inside(link: re.Match) -> str:
         file = folder / link[0]
@@ -169,6 +173,8 @@ def markdown_cell(text: str, attachments: dict, folder: Path) -> NotebookNode:
         return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
 
     def attached(link: re.Match) -> str:
+        if link[1] not in attachments:
+            raise ValueError(f"attachment:{link[1]}: no such picture")
         ((kind, data),) = attachments[link[1]].items()
         return f"data:{kind};base64,{data}"
 

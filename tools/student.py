@@ -21,13 +21,12 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from notebooks import ROOT, chapters
+from notebooks import DIRECTIVE, ROOT, chapters
 
 STUDENT = ROOT / "_build" / "student"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 EXERCISE = re.compile(r"### Exercise \d+ ★{1,3}: ")
-HEADING = re.compile(r"^#{1,4} ", re.MULTILINE)
-DIRECTIVE = re.compile(r"^[\s>*+-]*(?:`{3,}|:{3,}|~{3,})\s*\{.*", re.MULTILINE)
+HEADING = re.compile(r"\s*#{1,4} ")
 TELLTALE = re.compile(r"^\W*solution\b|<summary>\W*solution\b", re.MULTILINE | re.IGNORECASE)
 PICTURE = re.compile(r"(?<![\w./:-])[\w./-]+\.(?:png|svg|jpe?g|gif|webp)\b")
 REQUIRE = '''\
@@ -200,7 +199,7 @@ def student_copy(notebook: NotebookNode, folder: Path) -> NotebookNode:
 
     for number, cell in enumerate(notebook.cells):
         code, part = cell.cell_type == "code", {"solution", "check"} & set(tags(cell))
-        begins = not code and HEADING.search(cell.source)
+        begins = not code and HEADING.match(cell.source)
         try:
             if begins and not part:
                 cells += answer()
