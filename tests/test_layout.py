@@ -31,6 +31,16 @@ WIDE_CODE = """() => [...document.querySelectorAll(".bd-article .highlight pre")
   .map((e) => e.textContent.slice(0, 80))"""
 
 
+# Pictures whose width and height are not in the proportion of what they show.
+DISTORTED = """() => [...document.querySelectorAll(".bd-article img[width][height]")]
+  .filter((e) => e.checkVisibility())
+  .map((e) => [e, getComputedStyle(e)]).map(([e, style]) => [e.alt,
+    (e.clientWidth - parseFloat(style.paddingLeft) * 2)
+      / (e.clientHeight - parseFloat(style.paddingTop) * 2),
+    e.getAttribute("width") / e.getAttribute("height")])
+  .filter(([, shown, own]) => Math.abs(shown / own - 1) > 0.02)"""
+
+
 @pytest.mark.parametrize("name", READ)
 def test_nothing_jumps_and_no_width_scrolls(browser: Browser, origin: str, name: str) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844})
@@ -45,6 +55,7 @@ def test_nothing_jumps_and_no_width_scrolls(browser: Browser, origin: str, name:
         page.evaluate("() => new Promise((f) => requestAnimationFrame(() => setTimeout(f)))")
         beyond = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert beyond <= 0, f"{beyond} px too wide at {width} px"
+        assert page.evaluate(DISTORTED) == [], f"distorted at {width} px"
     assert page.evaluate(WIDE_CODE) == [], "code scrolls at 1280 px"
     page.close()
 
