@@ -16,7 +16,8 @@ from conftest import (
     visit,
     wait_for_stragglers,
 )
-from playwright.sync_api import Browser, Playwright
+from playwright.sync_api import Browser, Page, Playwright
+from test_slides import MOUNTED, wait
 
 READ = [name for name in NAMES if name not in ("genindex.html", "search.html")]
 WIDTHS = (320, 360, 390, 768, 1280)
@@ -106,6 +107,15 @@ def with_fonts(
         browser.close()
 
 
+def settled(page: Page) -> list:
+    """The boxes of a page, or of a deck once its explorers no longer look for their size."""
+    wait(page, MOUNTED)
+    boxes: list = []
+    while boxes != (boxes := page.evaluate(BOXES)):
+        page.wait_for_timeout(500)
+    return boxes
+
+
 @pytest.mark.skipif(os.name != "posix", reason="fontconfig chooses the fonts")
 def test_every_measure_is_the_same_whatever_fonts_a_machine_has(
     with_fonts: Callable[[str], Browser], origin: str
@@ -119,7 +129,7 @@ def test_every_measure_is_the_same_whatever_fonts_a_machine_has(
                 await_fonts(page)
                 visit(page, f"{origin}/{name}")
                 wait_for_stragglers(page)
-                found.append(page.evaluate(BOXES))
+                found.append(settled(page))
                 page.close()
             only_dejavu, no_dejavu = found
             differ = [
