@@ -16,13 +16,14 @@ BY_HAND = {
     "batch-norm.slides.md": "1.67 1.29 0.001",
     "layer-instance-group-norm.slides.md": "900",
     "first-network.slides.md": "85",
+    "start.md": "78,400",
     "convolution.md": "146,016 4,900 19,600 1.25",
     "normalization.md": "1,600 1.76 86590 0.76 2",
     "architectures.md": "73,728 3,136 231 73,856 147,584 25088 25,088 401,408 2.41",
 }
 CHAPTERS = [path for path in chapters() if deck_of(path).exists()]
 PAGES = [ROOT / "book" / "teaching" / f"{part}.md" for part in (
-    "convolution", "training", "normalization", "architectures",
+    "start", "convolution", "training", "normalization", "architectures",
 )]  # fmt: skip
 
 
