@@ -1,12 +1,11 @@
-"""Do checkerboards, holes and the way up matter after longer runs? For the chapter on dilation.
+"""Do holes and the way up matter after longer runs? Behind transposed and dilated convolution.
 
-    python benchmarks/claims/transposed_and_dilated.py    # writes the .csv beside it; 6 CPU-minutes
+    python benchmarks/claims/transposed_and_dilated.py    # writes the .csv beside it; 3 CPU-minutes
 
-The chapter's short runs, longer and at three rates each. *Restore*: decoders restore garments from
-7 × 7 pixels; the pattern in what they make, and in grey levels on white. *Clean*: three dilated
-layers mend garments of which 30 % of the pixels are spoilt. *Product*: the same layers learn the
-product of two pixels. *Label*: networks that differ in how they go up name the garment at every
-pixel. One row for each network and number of steps.
+The chapter's short runs, longer and at three rates each. *Clean*: three dilated layers mend
+garments of which 30 % of the pixels are spoilt. *Product*: they learn the product of two pixels.
+*Label*: networks that differ in how they go up name the garment at every pixel. One row for each
+network and number of steps.
 """
 
 import csv
@@ -28,24 +27,12 @@ train, test = fashion_mnist()
 
 
 def up(way: str, before: int, after: int) -> list[nn.Module]:
-    """Enlarge twofold; ICNR starts all four phases with the same weights."""
+    """Enlarge twofold."""
     if way == "nearest":
         return [nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1)]
     if way == "sub-pixel":
         return [nn.Conv2d(before, 4 * after, 3, padding=1), nn.PixelShuffle(2)]
-    if way == "kernel 3":
-        return [nn.ConvTranspose2d(before, after, 3, 2, padding=1, output_padding=1)]
-    layer = nn.ConvTranspose2d(before, after, 4, 2, padding=1)
-    if way == "ICNR":
-        few = layer.weight.detach()[..., ::2, ::2]
-        layer.weight.data = few.repeat_interleave(2, -1).repeat_interleave(2, -2)
-    return [layer]
-
-
-def decoder(way: str) -> nn.Sequential:
-    """Two doublings, from 7 × 7 pixels to 28 × 28."""
-    first = nn.Conv2d(1, 8, 3, padding=1)
-    return nn.Sequential(first, nn.ReLU(), *up(way, 8, 8), nn.ReLU(), *up(way, 8, 1))
+    return [nn.ConvTranspose2d(before, after, 4, 2, padding=1)]
 
 
 def dilated(dilations: tuple[int, ...]) -> nn.Sequential:
@@ -62,14 +49,6 @@ def labeller(way: str) -> nn.Sequential:
     down += [nn.Conv2d(16, 32, 3, 2, padding=1), nn.ReLU()]
     down += [nn.Conv2d(32, 32, 3, padding=1), nn.ReLU()]
     return nn.Sequential(*down, *up(way, 32, 16), nn.ReLU(), *up(way, 16, 4))
-
-
-def pattern(images: Tensor, period: int, border: int) -> float:
-    """Measure the share of the variance that is between phases."""
-    inner = images[..., border:-border, border:-border]
-    means = inner.unflatten(-1, (-1, period)).unflatten(-3, (-1, period)).mean((-4, -2))
-    between, total = (t.var((-2, -1), correction=0) for t in (means, inner))
-    return float(between.sum() / total.sum())
 
 
 def spoil(images: Tensor) -> Tensor:
@@ -136,27 +115,8 @@ def squares(answers: Tensor, targets: Tensor) -> Tensor:
 
 
 def all_rows() -> Iterator[Row]:
-    """Run the four tasks."""
-    small, targets = F.avg_pool2d(train.images, 4), test.images[:500]
-    inputs, white = F.avg_pool2d(targets, 4), torch.ones(1, 1, 15, 15)
-
-    def restore(net: nn.Module) -> dict[str, float]:
-        garments, flat = net(inputs), net(white)[..., 12:-12, 12:-12]
-        means = flat.unflatten(-1, (-1, 4)).unflatten(-3, (-1, 4)).mean((-4, -2))
-        levels = 255 * float(means.std(correction=0))
-        error = float(F.mse_loss(garments, targets))
-        return {"pattern": pattern(garments, 4, 4), "grey levels": levels, "error": error}
-
-    def draw() -> tuple[Tensor, Tensor]:
-        indices = torch.randint(0, len(small), (32,))
-        return small[indices], train.images[indices]
-
-    for way in ("kernel 3", "kernel 4", "ICNR", "nearest"):
-        make = lambda way=way: decoder(way)  # noqa: E731
-        yield from rows(
-            "restore", way, make, draw, squares, restore, (0.0015, 0.005, 0.015), (150, 450)
-        )
-
+    """Run the three tasks."""
+    targets = test.images[:500]
     torch.manual_seed(1)
     spoilt = spoil(targets)
 
