@@ -1,7 +1,6 @@
-"""Does dropout's gain depend on data or on steps, and what do its rivals reach? The long run behind
-the chapter on dropout.
+"""Dropout: data or steps, and which rivals? The long run behind the chapter on dropout.
 
-    python benchmarks/claims/dropout.py    # writes dropout.csv beside it; about 8 CPU-minutes
+    python benchmarks/claims/dropout.py    # writes dropout.csv beside it; about 6 CPU-minutes
 
 Pictures halved to 14 × 14, two hidden layers, batches of 50, Adam. Each network is watched on its
 way: its accuracy on (500 of) the garments that it learns from, on 2,000 for choosing, and on 5,000
