@@ -5,8 +5,8 @@
 Each rule at rates in steps of √10, constant, without weight decay, five seeds; each seed gives all
 rules and rates the same start and the same batches of 100.
 
-- small: the network of Parts 2 and 3 with hidden layers of 128, on 8,000 garments, halved to 14 × 14
-  pixels.
+- small: the network of Parts 2 and 3 with hidden layers of 128, on 8,000 garments, halved to
+  14 × 14 pixels.
 - characters: of Python's help topics the next character, from the eight before it; words: the next
   word or sign, of the 999 most frequent and one for all others, from the four before it.
 - finer: characters again, at the rates half-way to the best one's neighbors.
