@@ -1,4 +1,4 @@
-"""Fashion-MNIST as it ships, and as it is found, checked and fetched."""
+"""Fashion-MNIST and a text as they ship; Fashion-MNIST as it is found, checked and fetched."""
 
 import csv
 import gzip
@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from d2lite.data import LabelledImages, fashion_mnist, small_nets
+from d2lite.data import LabelledImages, fashion_mnist, help_topics, small_nets
 from d2lite.data.small_nets import pack
 
 module = importlib.import_module("d2lite.data.fashion_mnist")
@@ -417,3 +417,40 @@ def test_packing_keeps_probabilities_and_who_leads(numbers: list[float]) -> None
     packed = pack(probabilities)
     assert packed.argmax() == probabilities.argmax()
     assert (packed.float() / 255 - probabilities).abs().max() <= 1.5 / 255
+
+
+# ---- The text ------------------------------------------------------------------------------------
+
+topics_module = importlib.import_module("d2lite.data.help_topics")
+
+
+def test_the_packaged_text() -> None:
+    text = help_topics()
+    assert len(text) == 414_193
+    assert (
+        hashlib.sha256(text.encode("ascii")).hexdigest()
+        == "f0c3a4fbbf2eaacb4615fc23fe7c96091ab04b3579fb658e49dcb5b9d5bf0f81"
+    )
+    assert len(set(text)) == 95
+    assert set(text) <= {"\n"} | {chr(code) for code in range(32, 127)}
+    paragraphs = [" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n")]
+    assert len(set(paragraphs)) == len(paragraphs)
+    assert topics_module.PACKAGED.stat().st_size <= 150_000
+
+
+def test_the_licence_ships_with_the_text() -> None:
+    notice = topics_module.PACKAGED.with_name("NOTICE").read_text(encoding="utf-8")
+    assert "Copyright (c) 2001-2024 Python Software Foundation" in notice
+    assert "PYTHON SOFTWARE FOUNDATION LICENSE VERSION 2" in notice
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="newer topics may have other characters")
+def test_such_a_text_can_be_made_again(tmp_path, monkeypatch) -> None:
+    """By any Python; that of 3.13.0 makes the same."""
+    again = tmp_path / "again.xz"
+    make = [sys.executable, ROOT / "tools" / "make_help_topics.py", "--output", again]
+    subprocess.run(make, check=True, capture_output=True)
+    monkeypatch.setattr(topics_module, "PACKAGED", again)
+    text = help_topics()
+    assert text.startswith('The "assert" statement\n') and len(text) > 300_000
+    assert text.isascii() and 90 <= len(set(text)) <= 100

@@ -1,7 +1,8 @@
-"""Real images, small enough to ship: ``train, test = fashion_mnist()``."""
+"""Real images and a text, small enough to ship: ``train, test = fashion_mnist()``."""
 
 from d2lite.data.fashion_mnist import fashion_mnist
+from d2lite.data.help_topics import help_topics
 from d2lite.data.labelled_images import LabelledImages
 from d2lite.data.small_nets import small_nets
 
-__all__ = ["LabelledImages", "fashion_mnist", "small_nets"]
+__all__ = ["LabelledImages", "fashion_mnist", "help_topics", "small_nets"]
