@@ -27,7 +27,8 @@ from d2lite.checks import checked, given, instance, integer
 from d2lite.optim import SGD
 
 ELEMENTWISE = {nn.ReLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.Identity, nn.Dropout}
-ON_MAPS = {nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, nn.MaxPool2d, nn.AvgPool2d}
+POOLINGS = {nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d}
+ON_MAPS = {nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, *POOLINGS}
 cross_entropies = partial(F.cross_entropy, reduction="none")
 
 
@@ -100,7 +101,7 @@ def _answer(layer: Any, x: Tensor) -> Tensor:
 def _answer_on_maps(layer: Any, maps: Tensor, count: int) -> Tensor | None:
     """(N, R·C, H, W) → (N, R·C, H, W), where the layer has no settings out of the ordinary."""
     kind: Any = type(layer)
-    if kind in (nn.MaxPool2d, nn.AvgPool2d):
+    if kind in POOLINGS:
         return layer(maps)
     own: Any = [t if t is None else t.flatten(0, 1) for t in (layer.weight, layer.bias)]
     weight, bias = own

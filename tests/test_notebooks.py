@@ -84,6 +84,34 @@ def test_uncompared_cells_are_declared(notebook: nbformat.NotebookNode) -> None:
     assert len(loose) <= notebook.metadata.d2lite.get("volatile_cells", 0)
 
 
+def test_a_core_shows_what_it_imports(notebook: nbformat.NotebookNode) -> None:
+    """Who copies the visible cells of a core has all imports, and the data."""
+    if not any("## Experiments" in cell.source for cell in notebook.cells):
+        return
+    folded, shown = set(), set()
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            if "## Experiments" in cell.source:
+                break
+            continue
+        tree = ast.parse(cell.source)
+        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        aliases = [
+            alias
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+            for alias in node.names
+        ]
+        given = {alias.asname or alias.name.split(".")[0] for alias in aliases}
+        given |= {n.id for n in names if isinstance(n.ctx, ast.Store)} & {"train", "test"}
+        if {"hide-input", "remove-input"} & set(cell.metadata.get("tags", [])):
+            folded |= given
+        else:
+            shown |= given
+            missing = {name.id for name in names} & folded - shown
+            assert not missing, f"imported in folded cells only: {missing}"
+
+
 def test_no_cell_ends_in_a_semicolon(notebook: nbformat.NotebookNode) -> None:
     """It hides a value in Jupyter, but not in nbval, whose cells have no history: assign it."""
     hidden = DisplayHook.semicolon_at_end_of_expression

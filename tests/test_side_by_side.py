@@ -38,8 +38,8 @@ def common() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4, momentum=None), nn.Tanh(),
         nn.Sequential(nn.Conv2d(4, 6, 3, dilation=2, padding="same", groups=2), nn.Sigmoid()),
-        nn.AvgPool2d(2), nn.BatchNorm2d(6), nn.LeakyReLU(), nn.MaxPool2d(2), nn.Dropout(0.0),
-        nn.Flatten(), nn.Linear(6, 3),
+        nn.AvgPool2d(2), nn.BatchNorm2d(6), nn.LeakyReLU(), nn.MaxPool2d(2, 1), nn.Dropout(0.0),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3),
     )  # fmt: skip
 
 
