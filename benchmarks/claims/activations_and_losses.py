@@ -1,6 +1,6 @@
 """Bends and smoothed labels, each at its best rate: the long run behind the chapter on activations.
 
-    python benchmarks/claims/activations_and_losses.py   # writes the .csv beside it; 3 CPU-minutes
+    python benchmarks/claims/activations_and_losses.py   # writes the .csv beside it; 5 CPU-minutes
 
 Garments of 14 × 14 pixels, 640 steps of 100 of them with Adam, whose rate falls linearly to 0. Five
 rates (the sigmoid has a sixth), five seeds; for a seed all kinds see the same batches. All have
