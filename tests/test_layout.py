@@ -1,14 +1,17 @@
 """The layout of the built site: alike on every machine, steady while it loads, on every width."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import matplotlib
+import nbformat
 import pytest
 from conftest import (
     CHROMIUM_ARGUMENTS,
     NAMES,
+    ROOT,
     SITE,
     await_fonts,
     begin_reading,
@@ -16,6 +19,7 @@ from conftest import (
     visit,
     wait_for_stragglers,
 )
+from fontTools.ttLib import TTFont
 from playwright.sync_api import Browser, Page, Playwright
 from test_slides import MOUNTED, wait
 
@@ -136,6 +140,27 @@ def test_every_measure_is_the_same_whatever_fonts_a_machine_has(
                 pair for pair in zip(only_dejavu, no_dejavu, strict=True) if pair[0] != pair[1]
             ]
             assert not differ, f"{name} at {width} px: {differ[:5]}"
+
+
+def test_the_fonts_have_every_character_of_the_pages() -> None:
+    """Else one is drawn in a font of the machine, as wide as that happens to be."""
+    fonts = (SITE / "_static" / "fonts").glob("*.woff2")
+    shipped = {chr(code) for font in fonts for code in TTFont(font).getBestCmap()}
+    used = {}
+    for path in sorted((ROOT / "book").glob("*/*.*")):
+        if path.suffix == ".ipynb":
+            cells = nbformat.read(path, as_version=4).cells
+            text = "\n".join(cell.source for cell in cells)
+            outputs = [o for cell in cells if cell.cell_type == "code" for o in cell.outputs]
+            text += "".join(
+                o.get("text", "") + o.get("data", {}).get("text/markdown", "") for o in outputs
+            )
+        elif path.suffix == ".md":
+            text = path.read_text(encoding="utf-8")
+        else:
+            continue
+        used |= dict.fromkeys(re.sub(r"(?s)\$\$.*?\$\$|\$.*?\$|\s", "", text), path.name)
+    assert not {sign: name for sign, name in used.items() if sign not in shipped}
 
 
 def test_the_fonts_are_small() -> None:
