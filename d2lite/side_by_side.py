@@ -159,7 +159,8 @@ def fit_all(
     Args:
         networks: The networks, whose weights change.
         batches: Inputs (R, B, …) and targets (R, B, …) of each step; 1 for R if all get the same.
-        optimizer: ``SGD``, another of ``d2lite.optim``, or any function of groups and settings.
+        optimizer: ``SGD``, another of ``d2lite.optim``, or any function of groups and settings;
+            those of ``torch.optim`` take no list of rates.
         loss: That of each example, from answers (N, …) and targets (N, …); the mean is learned.
         schedule: Factor of the learning rate at each step, from 0: a number, or one a network.
         watch: Called after each step with the number of steps taken; no gradients are recorded.

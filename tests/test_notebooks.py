@@ -84,8 +84,8 @@ def test_uncompared_cells_are_declared(notebook: nbformat.NotebookNode) -> None:
     assert len(loose) <= notebook.metadata.d2lite.get("volatile_cells", 0)
 
 
-def test_a_core_shows_what_it_imports(notebook: nbformat.NotebookNode) -> None:
-    """Who copies the visible cells of a core has all imports, and the data."""
+def test_a_core_runs_without_its_folded_cells(notebook: nbformat.NotebookNode) -> None:
+    """Who copies the visible cells of a core has everything: imports, data, functions."""
     if not any("## Experiments" in cell.source for cell in notebook.cells):
         return
     folded, shown = set(), set()
@@ -94,22 +94,19 @@ def test_a_core_shows_what_it_imports(notebook: nbformat.NotebookNode) -> None:
             if "## Experiments" in cell.source:
                 break
             continue
-        tree = ast.parse(cell.source)
-        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-        aliases = [
-            alias
-            for node in ast.walk(tree)
-            if isinstance(node, (ast.Import, ast.ImportFrom))
-            for alias in node.names
-        ]
-        given = {alias.asname or alias.name.split(".")[0] for alias in aliases}
-        given |= {n.id for n in names if isinstance(n.ctx, ast.Store)} & {"train", "test"}
+        nodes = list(ast.walk(ast.parse(cell.source)))
+        names = [node for node in nodes if isinstance(node, ast.Name)]
+        imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+        made = {name.id for name in names if isinstance(name.ctx, ast.Store)}
+        made |= {n.name for n in nodes if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+        made |= {a.asname or a.name.split(".")[0] for node in imports for a in node.names}
+        made |= {node.arg for node in nodes if isinstance(node, ast.arg)}
         if {"hide-input", "remove-input"} & set(cell.metadata.get("tags", [])):
-            folded |= given
+            folded |= made
         else:
-            shown |= given
+            shown |= made
             missing = {name.id for name in names} & folded - shown
-            assert not missing, f"imported in folded cells only: {missing}"
+            assert not missing, f"made in folded cells only: {missing}"
 
 
 def test_no_cell_ends_in_a_semicolon(notebook: nbformat.NotebookNode) -> None:
