@@ -9,12 +9,11 @@ first 2,000 or 8,000 training garments. The last 2,000 choose the rate and the t
 10,000 test garments judge. One row a network.
 """
 
-import csv
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from table import write_table
 from torch import Tensor, nn
 
 from d2lite.data import LabelledImages, fashion_mnist
@@ -119,12 +118,4 @@ def run(name: str, hidden: int, smoothing: float, count: int) -> Iterator[list[o
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    path = Path(__file__).with_suffix(".csv")
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        write = csv.writer(stream, lineterminator="\n").writerow
-        write(HEAD)
-        for arm in arms():
-            for row in run(*arm):
-                write(row)
-            stream.flush()
+    write_table(__file__, HEAD, (row for arm in arms() for row in run(*arm)))

@@ -15,13 +15,12 @@ statistics of 1,000 images for the last weights; and, as means over eight moment
 - and the loss that this step gains, as a share of what the gradient promises.
 """
 
-import csv
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from table import write_table
 from torch import Tensor, nn
 
 from d2lite.data import fashion_mnist
@@ -242,11 +241,4 @@ def run(depth: int, optimizer: str, name: str) -> Iterator[list]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    path = Path(__file__).with_suffix(".csv")
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        rows = csv.writer(stream, lineterminator="\n")
-        rows.writerow(HEAD)
-        for setting in settings():
-            rows.writerows(run(*setting))
-            stream.flush()
+    write_table(__file__, HEAD, (row for setting in settings() for row in run(*setting)))

@@ -15,13 +15,12 @@ Each with five seeds at each of three rates; a seed has its garments, weights an
 each network.
 """
 
-import csv
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from table import write_table
 from torch import Tensor, nn
 
 from d2lite.data import fashion_mnist
@@ -103,12 +102,12 @@ TRAIN_IMAGES = F.avg_pool2d(TRAIN.images, 2)
 TEST_IMAGES = F.avg_pool2d(TEST.images[:5000], 2)
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    path = Path(__file__).with_suffix(".csv")
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        write = csv.writer(stream, lineterminator="\n").writerow
-        write(HEAD)
-        for setting in settings():
-            for seed, accuracies in zip(SEEDS, run(*setting), strict=True):
-                write([*setting[:-1], seed, *accuracies])
-            stream.flush()
+    write_table(
+        __file__,
+        HEAD,
+        (
+            [*setting[:-1], seed, *accuracies]
+            for setting in settings()
+            for seed, accuracies in zip(SEEDS, run(*setting), strict=True)
+        ),
+    )

@@ -7,11 +7,10 @@ garments as they are and with their pixels scrambled; then as long as in the cha
 with fewer training images. One row for each network.
 """
 
-import csv
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
+from table import write_table
 from torch import Tensor, nn
 
 from d2lite.data import LabelledImages, fashion_mnist
@@ -48,22 +47,17 @@ def settings() -> Iterator[tuple[str, str, int, int, float, int]]:
                 yield name, "as they are", images, 30_000 // images, 0.1, seed
 
 
-def main() -> None:
-    """Train them all, and write a row for each."""
+def all_rows() -> Iterator[list]:
+    """Train them all."""
     sets = {"as they are": fashion_mnist()}
     sets["scrambled"] = tuple(map(scrambled, sets["as they are"]))
-    with Path(__file__).with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(HEAD)
-        for name, pixels, images, epochs, rate, seed in settings():
-            train, test = sets[pixels]
-            torch.manual_seed(seed)
-            model = network(name)
-            fit(model, train[:images], epochs=epochs, lr=rate, batch_size=64, seed=seed)
-            right = f"{100 * evaluate(model, test):.1f}"
-            rows.writerow([name, pixels, images, epochs, rate, seed, right])
-            file.flush()
+    for name, pixels, images, epochs, rate, seed in settings():
+        train, test = sets[pixels]
+        torch.manual_seed(seed)
+        model = network(name)
+        fit(model, train[:images], epochs=epochs, lr=rate, batch_size=64, seed=seed)
+        yield [name, pixels, images, epochs, rate, seed, f"{100 * evaluate(model, test):.1f}"]
 
 
 if __name__ == "__main__":
-    main()
+    write_table(__file__, HEAD, all_rows())

@@ -10,15 +10,14 @@ rates that work is the answer. One row for each network.
 """
 
 import copy
-import csv
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from table import write_table
 from torch import Tensor, nn
 
 from d2lite.data import fashion_mnist
@@ -291,12 +290,13 @@ RUNS: dict[str, Run] = {
 }
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    with open(Path(__file__).with_suffix(".csv"), "w", newline="", encoding="utf-8") as stream:
-        write = csv.writer(stream, lineterminator="\n").writerow
-        write(HEAD)
-        for name, run in RUNS.items():
-            for row in run():
-                row[6] = f"{row[6]:.3g}"  # the rate
-                write([name.split()[0], *row])
-                stream.flush()
+    # the seventh entry of a row is the rate
+    write_table(
+        __file__,
+        HEAD,
+        (
+            [name.split()[0], *row[:6], f"{row[6]:.3g}", *row[7:]]
+            for name, run in RUNS.items()
+            for row in run()
+        ),
+    )

@@ -8,12 +8,11 @@ and one with a dense layer before the last, where a mean of batch normalization 
 numbers as there are images. Every rate of the grid, five seeds. One row for each network.
 """
 
-import csv
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from table import write_table
 from torch import nn
 
 from d2lite.data import fashion_mnist
@@ -74,17 +73,15 @@ def runs(kind: str, dense: str, pixels: int, batch: int, count: int, epochs: int
         yield [pixels, kind, dense or "–", batch, count, epochs, rate, seed, *shares]
 
 
+def all_rows() -> Iterator[list]:
+    """All runs, one after another."""
+    for kind in ("none", "BN", "LN", "GN", "IN"):
+        yield from runs(kind, "", 28, 32, 2000, 4)
+    for kind, dense in (("BN", ""), ("GN", ""), ("BN", "BN"), ("GN", "GN"), ("BN", "GN")):
+        for batch in (1, 2, 4, 8, 32):
+            if (dense, batch) != ("BN", 1):  # a mean of one number: PyTorch refuses
+                yield from runs(kind, dense, 14, batch, 800, 2)
+
+
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    with Path(__file__).with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEAD)
-        for kind in ("none", "BN", "LN", "GN", "IN"):
-            writer.writerows(runs(kind, "", 28, 32, 2000, 4))
-            file.flush()
-        for kind, dense in (("BN", ""), ("GN", ""), ("BN", "BN"), ("GN", "GN"), ("BN", "GN")):
-            for batch in (1, 2, 4, 8, 32):
-                if kind == "BN" and batch == 1 and dense == "BN":
-                    continue  # a mean of one number: PyTorch refuses
-                writer.writerows(runs(kind, dense, 14, batch, 800, 2))
-                file.flush()
+    write_table(__file__, HEAD, all_rows())

@@ -13,14 +13,13 @@ test. One row for each of five networks (three in the longest) that differ only 
   200 steps, after 16,384 garments, and the number of steps after which it is first below 0.65.
 """
 
-import csv
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from table import write_table
 from torch import Tensor, nn
 
 from d2lite.data import fashion_mnist
@@ -138,11 +137,4 @@ def watched() -> Iterator[list]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    path = Path(__file__).with_suffix(".csv")
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        write = csv.writer(stream, lineterminator="\n").writerow
-        write(HEAD)
-        for row in chain(scheduled("schedules"), scheduled("warm-up"), watched()):
-            write(row)
-            stream.flush()
+    write_table(__file__, HEAD, chain(scheduled("schedules"), scheduled("warm-up"), watched()))

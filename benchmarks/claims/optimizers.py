@@ -14,20 +14,17 @@ rules and rates the same start and the same batches of 100.
   other draws of that kind from the same text, since too few rare ones are held back.
 
 One row for each network, at two lengths: its score on what the rate is chosen by, and on what is
-looked at in the end. The score is the accuracy in percent, of text the mean loss. With names of
-tasks, or task:rule, only these are run; the rows of the others are kept.
+looked at in the end. The score is the accuracy in percent, of text the mean loss.
 """
 
-import csv
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from table import write_table
 from torch import Tensor, nn
 
 from d2lite import optim
@@ -216,22 +213,9 @@ def run(task: str, rule: str) -> Iterator[list]:
     yield from sorted(rows, key=lambda row: (row[4], float(row[2]), row[3]))
 
 
-def save(path: Path, task: str, rule: str, rows: list[list]) -> None:
-    """Put these rows in the place of those that were there."""
-    kept: list[list] = []
-    if path.exists():
-        with open(path, newline="", encoding="utf-8") as stream:
-            kept = [row for row in list(csv.reader(stream))[1:] if row[:2] != [task, rule]]
-    order = [[task, rule] for task, rules in TASKS.items() for rule in rules]
-    kept = sorted(kept + rows, key=lambda row: order.index(row[:2]))
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([HEAD, *kept])
-
-
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    for task, rules in TASKS.items():
-        for rule in rules:
-            if not sys.argv[1:] or {task, f"{task}:{rule}"} & set(sys.argv[1:]):
-                rows = list(run(task, rule))
-                save(Path(__file__).with_suffix(".csv"), task, rule, rows)
+    write_table(
+        __file__,
+        HEAD,
+        (row for task, rules in TASKS.items() for rule in rules for row in run(task, rule)),
+    )

@@ -14,13 +14,12 @@ true names.
 - *width*: hidden layers of 2 to 256 units, 2,000 steps.
 """
 
-import csv
 from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from table import write_table
 from torch import Tensor, nn
 
 from d2lite.data import fashion_mnist
@@ -158,12 +157,4 @@ def experiments() -> Iterator[Iterator[list]]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    path = Path(__file__).with_suffix(".csv")
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        write = csv.writer(stream, lineterminator="\n").writerow
-        write(HEAD)
-        for rows in experiments():
-            for row in rows:
-                write(row)
-            stream.flush()
+    write_table(__file__, HEAD, (row for rows in experiments() for row in rows))

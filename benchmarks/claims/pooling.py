@@ -8,12 +8,11 @@ and far. One row for each network: its accuracy, and the share of 2,000 test ima
 same class at two places, 1 to 4 pixels apart along the diagonal.
 """
 
-import csv
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from table import write_table
 from torch import Tensor, nn
 
 from d2lite.data import LabelledImages, fashion_mnist
@@ -110,11 +109,4 @@ def run(
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    path = Path(__file__).with_suffix(".csv")
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        write = csv.writer(stream, lineterminator="\n").writerow
-        write(HEAD)
-        for setting in settings():
-            write([*setting, *run(*setting)])
-            stream.flush()
+    write_table(__file__, HEAD, ([*setting, *run(*setting)] for setting in settings()))

@@ -10,12 +10,11 @@ one rate; how wide the influence on the middle unit is, after more and more epoc
 each network and number of steps.
 """
 
-import csv
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from table import write_table
 from torch import Tensor, nn
 
 from d2lite.data import fashion_mnist
@@ -150,18 +149,18 @@ def rows_widening(ending: str) -> Iterator[Row]:
     yield from found
 
 
+def all_rows() -> Iterator[list]:
+    """All runs, one after another."""
+    for garment in (28, 14):
+        for name in ALONE if garment == 28 else list(ALONE)[:3]:
+            yield from rows_alone(name, garment)
+    for ending in ("middle", "mean"):
+        yield from rows_widening(ending)
+
+
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    path = Path(__file__).with_suffix(".csv")
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        write = csv.writer(stream, lineterminator="\n").writerow
-        write(HEAD)
-        for garment in (28, 14):
-            for name in ALONE if garment == 28 else list(ALONE)[:3]:
-                for *setting, right, wide in rows_alone(name, garment):
-                    write([*setting, f"{right:.2f}", f"{wide:.3f}"])
-                stream.flush()
-        for ending in ("middle", "mean"):
-            for *setting, right, wide in rows_widening(ending):
-                write([*setting, f"{right:.2f}", f"{wide:.3f}"])
-            stream.flush()
+    write_table(
+        __file__,
+        HEAD,
+        ([*row, f"{right:.2f}", f"{wide:.3f}"] for *row, right, wide in all_rows()),
+    )

@@ -8,13 +8,12 @@ garments of which 30 % of the pixels are spoilt. *Product*: they learn the produ
 network and number of steps.
 """
 
-import csv
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from table import write_table
 from torch import Tensor, nn
 
 from d2lite.data import LabelledImages, fashion_mnist
@@ -170,11 +169,4 @@ def all_rows() -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    path = Path(__file__).with_suffix(".csv")
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        write = csv.writer(stream, lineterminator="\n").writerow
-        write(HEAD)
-        for *setting, value in all_rows():
-            write([*setting, f"{value:.5f}"])
-            stream.flush()
+    write_table(__file__, HEAD, ([*row, f"{value:.5f}"] for *row, value in all_rows()))
