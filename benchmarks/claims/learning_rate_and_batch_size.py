@@ -81,7 +81,7 @@ def scheduled(experiment: str) -> Iterator[list]:
     plan += [
         ("warm-up", 8, start, "Adam", name, 50, steps, rate, seeds)
         for start, steps, seeds, tried in (
-            ("PyTorch", 400, 5, deep), ("He", 400, 5, deep), ("PyTorch", 1600, 3, deep[1:3]),
+            ("PyTorch", 400, 5, deep), ("He", 400, 5, deep), ("PyTorch", 1600, 3, deep[:3]),
         )
         for name in ("cosine", "warm-up, cosine")
         for rate in tried
