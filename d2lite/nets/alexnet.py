@@ -10,32 +10,25 @@ from functools import partial
 import torch
 from torch import nn
 
-from d2lite.checks import checked, one_of
 from d2lite.initializers import he_start_
 
 
 class AlexNetBlock(nn.Sequential):
-    """A convolution and its activation, then what else is given: normalization, pooling.
+    """A convolution and its ReLU, then what else is given: normalization, pooling.
 
-    With ``batch_norm``, which the paper does not have, batch normalization precedes the activation.
+    With ``batch_norm``, which the paper does not have, batch normalization precedes the ReLU.
 
     >>> AlexNetBlock(nn.Conv2d(3, 96, 11, stride=4), max_pool())(torch.zeros(2, 3, 227, 227)).shape
     torch.Size([2, 96, 27, 27])
     """
 
-    def __init__(
-        self,
-        convolution: nn.Conv2d,
-        *then: nn.Module,
-        activation: type[nn.Module] = nn.ReLU,
-        batch_norm: bool = False,
-    ):
+    def __init__(self, convolution: nn.Conv2d, *then: nn.Module, batch_norm: bool = False):
         norm = [nn.BatchNorm2d(convolution.out_channels)] if batch_norm else []
-        super().__init__(convolution, *norm, activation(), *then)
+        super().__init__(convolution, *norm, nn.ReLU(), *then)
 
 
 def local_response_norm() -> nn.LocalResponseNorm:
-    """Make the layer of section 3.3: a / (k + α Σ a²)^β, the sum over n = 5 neighbouring maps.
+    """Make the layer of section 3.3: a / (k + α Σ a²)^β, the sum over n = 5 neighboring maps.
 
     k = 2, α = 0.0001, β = 0.75. PyTorch takes the mean of the a², not the sum, so its α is n times
     the paper's.
@@ -64,7 +57,6 @@ class AlexNet(nn.Module):
         in_features: See ``features``.
         width: Units of each hidden layer.
         num_classes: Scores that come out.
-        activation: Of the hidden layers.
         dropout: The probability that a hidden unit is dropped.
         batch_norm: Whether hidden layers are normalized over the batch; not so in the paper.
 
@@ -78,20 +70,19 @@ class AlexNet(nn.Module):
         in_features: int,
         width: int,
         num_classes: int,
-        activation: type[nn.Module] = nn.ReLU,
         dropout: float = 0.5,
         batch_norm: bool = False,
     ):
         super().__init__()
+
+        def hidden(units: int) -> list[nn.Module]:
+            norm = [nn.BatchNorm1d(width)] if batch_norm else []
+            return [nn.Linear(units, width), *norm, nn.ReLU(), nn.Dropout(dropout)]
+
         self.features = features
-        self.classifier = nn.Sequential()
-        for _ in range(2):
-            self.classifier.append(nn.Linear(in_features, width))
-            if batch_norm:
-                self.classifier.append(nn.BatchNorm1d(width))
-            self.classifier.extend([activation(), nn.Dropout(dropout)])
-            in_features = width
-        self.classifier.append(nn.Linear(width, num_classes))
+        self.classifier = nn.Sequential(
+            *hidden(in_features), *hidden(width), nn.Linear(width, num_classes)
+        )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images (N, C, H, W) to scores (N, num_classes)."""
@@ -146,38 +137,23 @@ def alexnet_one_tower(num_classes: int = 1000) -> AlexNet:
     return AlexNet(features, 256 * 6 * 6, 4096, num_classes)
 
 
-@checked(activation=one_of("relu", "tanh"))
-def small_alexnet(
-    activation: str = "relu",
-    overlapping: bool = True,
-    dropout: float = 0.0,
-    batch_norm: bool = True,
-    num_classes: int = 10,
-) -> AlexNet:
-    """Make a small AlexNet for grey images (N, 1, 28, 28): five convolutions, three linear layers.
+def small_alexnet(dropout: float = 0.0, batch_norm: bool = True, num_classes: int = 10) -> AlexNet:
+    """Make a small AlexNet for gray images (N, 1, 28, 28): five convolutions, three linear layers.
 
     Besides its size it differs from the paper's in that it has no groups and no stride, has batch
     instead of response normalization, drops none of its few hidden units, and starts as He et al.
     (2015) do. So it trains at a high learning rate.
 
     Args:
-        activation: ``"relu"`` or ``"tanh"``.
-        overlapping: Whether windows of 3 × 3 are pooled, or else of 2 × 2; the stride is 2, and
-            maps have the same sizes.
         dropout: The probability that a hidden unit is dropped.
         batch_norm: Whether to normalize over the batch after all layers but the last.
         num_classes: Scores that come out.
 
-    Raises:
-        ValueError: If ``activation`` is neither.
-
     >>> small_alexnet()(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
-    act = {"relu": nn.ReLU, "tanh": nn.Tanh}[activation]
-    block = partial(AlexNetBlock, activation=act, batch_norm=batch_norm)
-    # 28 → 14 → 7 → 3, with windows of 3 rounded up, with windows of 2 rounded down
-    pool = partial(nn.MaxPool2d, 3 if overlapping else 2, stride=2, ceil_mode=overlapping)
+    block = partial(AlexNetBlock, batch_norm=batch_norm)
+    pool = partial(nn.MaxPool2d, 3, stride=2, ceil_mode=True)  # 28 → 14 → 7 → 3
     features = nn.Sequential(
         block(nn.Conv2d(1, 16, 5, padding=2), pool()),
         block(nn.Conv2d(16, 32, 5, padding=2), pool()),
@@ -185,6 +161,6 @@ def small_alexnet(
         block(nn.Conv2d(48, 48, 3, padding=1)),
         block(nn.Conv2d(48, 32, 3, padding=1), pool()),
     )
-    model = AlexNet(features, 32 * 3 * 3, 128, num_classes, act, dropout, batch_norm)
-    he_start_(model, activation)
+    model = AlexNet(features, 32 * 3 * 3, 128, num_classes, dropout, batch_norm)
+    he_start_(model)
     return model
