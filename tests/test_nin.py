@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from d2lite.nets.nin import NiN, NiNBlock, average_head, nin, nin_cifar10, small_nin
+from d2lite.nets.nin import NiN, NiNBlock, nin, nin_cifar10, small_nin
 from d2lite.trace import trace
 
 # Parameters of each convolution: maps × (kernel + bias). NIN/cifar-10_def, mavenlin/cuda-convnet.
@@ -89,7 +89,6 @@ def test_a_block_is_a_perceptron_slid_over_the_image(widths, kernel_size, stride
 
 def test_the_head_is_the_mean_of_each_map():
     maps = torch.rand(2, 10, 3, 5)
-    torch.testing.assert_close(average_head()(maps), maps.mean(dim=(2, 3)))
     torch.testing.assert_close(NiN(nn.Identity())(maps), maps.mean(dim=(2, 3)))
 
 
@@ -104,35 +103,23 @@ def test_the_small_one_has_the_same_parts(batch_norm):
     assert 2e6 < trace(model, (1, 28, 28)).total_multiply_adds < 6e6
 
 
-def test_the_heads_differ_by_one_linear_layer():
-    average, flatten = small_nin(), small_nin(head="flatten")
-    assert flatten(torch.rand(2, 1, 28, 28)).shape == (2, 10)
-    last_maps = average.features(torch.rand(1, 1, 28, 28))
-    assert count(flatten.features) == count(average.features) == count(average)
-    assert count(flatten.head) == 10 * (last_maps.numel() + 1)
-
-
-@pytest.mark.parametrize("head", ["average", "flatten"])
-def test_the_small_one_starts_as_he_et_al_do(head):
+def test_the_small_one_starts_as_he_et_al_do():
     torch.manual_seed(0)
-    for layer in small_nin(head).modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+    for layer in small_nin().modules():
+        if isinstance(layer, nn.Conv2d):
             std = (2 / layer.weight[0].numel()) ** 0.5
             tolerance = 5 / (2 * layer.weight.numel()) ** 0.5
             assert layer.weight.std().item() == pytest.approx(std, rel=tolerance)
             assert not layer.bias.any()
 
 
-@pytest.mark.parametrize("head", ["average", "flatten"])
-def test_num_classes(head):
-    assert small_nin(head, num_classes=3)(torch.zeros(2, 1, 28, 28)).shape == (2, 3)
+def test_num_classes():
+    assert small_nin(num_classes=3)(torch.zeros(2, 1, 28, 28)).shape == (2, 3)
     with torch.device("meta"):
         assert nin_cifar10(num_classes=7)(torch.empty(2, 3, 32, 32)).shape == (2, 7)
         assert nin(num_classes=7)(torch.empty(2, 3, 224, 224)).shape == (2, 7)
 
 
 def test_bad_settings():
-    with pytest.raises(ValueError, match="head='mean': must be one of 'average', 'flatten'"):
-        small_nin(head="mean")
     with pytest.raises(ValueError, match=r"widths=\(\): must have one number at least"):
         NiNBlock(1, (), 3)

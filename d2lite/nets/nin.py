@@ -5,11 +5,12 @@ maps, the sizes of kernels) is taken from the authors' published definitions.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import nn
 
-from d2lite.checks import checked, one_of
+from d2lite.checks import checked
 from d2lite.initializers import he_start_
 
 
@@ -52,31 +53,20 @@ class NiNBlock(nn.Sequential):
 
 
 class NiN(nn.Module):
-    """Mlpconv layers, the last with a map for each class; then a head that makes them scores.
-
-    The head maps (N, num_classes, H, W) to (N, num_classes); it is ``average_head``, unless given.
+    """Mlpconv layers, the last with a map for each class; the mean of a map is its class's score.
 
     >>> NiN(NiNBlock(3, (16, 10), 3))(torch.zeros(2, 3, 8, 8)).shape
     torch.Size([2, 10])
     """
 
-    def __init__(self, features: nn.Module, head: nn.Module | None = None):
+    def __init__(self, features: nn.Module):
         super().__init__()
         self.features = features
-        self.head = average_head() if head is None else head
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images (N, C, H, W) to scores (N, num_classes)."""
         return self.head(self.features(images))
-
-
-def average_head() -> nn.Sequential:
-    """Make the head of the paper, global average pooling: the mean of each map.
-
-    >>> average_head()(torch.ones(1, 3, 7, 7))
-    tensor([[1., 1., 1.]])
-    """
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 def max_pool() -> nn.MaxPool2d:
@@ -124,33 +114,26 @@ def nin(num_classes: int = 1000) -> NiN:
     return NiN(features)
 
 
-@checked(head=one_of("average", "flatten"))
-def small_nin(head: str = "average", batch_norm: bool = True, num_classes: int = 10) -> NiN:
-    """Make a small NiN for grey images (N, 1, 28, 28): three mlpconv layers, as for CIFAR-10.
+def small_nin(batch_norm: bool = True, num_classes: int = 10) -> NiN:
+    """Make a small NiN for gray images (N, 1, 28, 28): three mlpconv layers, as for CIFAR-10.
 
     Besides its size it differs from the paper's in that each convolution is followed by batch
     normalization, so that it trains at a high learning rate, and that it drops none of its few
     numbers. Its first convolution has stride 2, as that for ImageNet has stride 4: it saves time.
 
     Args:
-        head: ``"average"``, global average pooling; or ``"flatten"``, a linear layer that sees all
-            pixels of the last maps, as in the paper's section 4.6.
         batch_norm: Whether each convolution is followed by batch normalization.
         num_classes: Scores that come out.
-
-    Raises:
-        ValueError: If ``head`` is neither.
 
     >>> small_nin()(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
-    flatten_head = nn.Sequential(nn.Flatten(), nn.Linear(num_classes * 3 * 3, num_classes))
-    heads = {"average": average_head(), "flatten": flatten_head}
+    block = partial(NiNBlock, batch_norm=batch_norm)
     features = nn.Sequential(
-        NiNBlock(1, (32, 32, 32), 5, stride=2, padding=2, batch_norm=batch_norm), max_pool(),
-        NiNBlock(32, (96, 96, 96), 3, padding=1, batch_norm=batch_norm), max_pool(),
-        NiNBlock(96, (128, 128, num_classes), 3, padding=1, batch_norm=batch_norm),
+        block(1, (32, 32, 32), 5, stride=2, padding=2), max_pool(),
+        block(32, (96, 96, 96), 3, padding=1), max_pool(),
+        block(96, (128, 128, num_classes), 3, padding=1),
     )  # fmt: skip
-    model = NiN(features, heads[head])
+    model = NiN(features)
     he_start_(model)
     return model
