@@ -12,37 +12,26 @@ from d2lite.checks import checked, integer
 from d2lite.initializers import he_start_
 
 
-def _odd(kernel_size: int) -> None:
-    if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError("must be odd, so that maps keep their size")
-
-
 class VGGBlock(nn.Sequential):
-    """Convolutions that keep the size, each with ReLU; then max pooling, which halves it.
+    """Convolutions of 3 × 3 that keep the size, each with ReLU; then max pooling, which halves it.
 
     With ``batch_norm``, which came after the paper, batch normalization precedes each ReLU.
 
     Raises:
-        ValueError: If ``num_convs`` is < 1 or ``kernel_size`` is not odd.
+        ValueError: If ``num_convs`` is < 1.
 
     >>> import torch
     >>> VGGBlock(64, 128, num_convs=2)(torch.zeros(2, 64, 8, 8)).shape
     torch.Size([2, 128, 4, 4])
     """
 
-    @checked(num_convs=integer(at_least=1), kernel_size=_odd)
+    @checked(num_convs=integer(at_least=1))
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        num_convs: int,
-        kernel_size: int = 3,
-        batch_norm: bool = False,
+        self, in_channels: int, out_channels: int, num_convs: int, batch_norm: bool = False
     ):
         super().__init__()
-        padding = kernel_size // 2
         for _ in range(num_convs):
-            self.append(nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding))
+            self.append(nn.Conv2d(in_channels, out_channels, 3, padding=1))
             if batch_norm:
                 self.append(nn.BatchNorm2d(out_channels))
             self.append(nn.ReLU())
@@ -117,7 +106,7 @@ def imagenet_vgg(
     features = nn.Sequential()
     channels = 3
     for out_channels, num_convs in blocks:
-        features.append(VGGBlock(channels, out_channels, num_convs, batch_norm=batch_norm))
+        features.append(VGGBlock(channels, out_channels, num_convs, batch_norm))
         channels = out_channels
     return VGG(features, channels * 7 * 7, 4096, num_classes)
 
@@ -148,17 +137,14 @@ def vgg19(num_classes: int = 1000, batch_norm: bool = False) -> VGG:
     return imagenet_vgg(TABLE_1["E"], num_classes, batch_norm)
 
 
-def small_vgg(stacked: bool = True, batch_norm: bool = True, num_classes: int = 10) -> VGG:
-    """Make a small VGG for grey images (N, 1, 28, 28): three blocks, three linear layers.
+def small_vgg(batch_norm: bool = True, num_classes: int = 10) -> VGG:
+    """Make a small VGG for gray images (N, 1, 28, 28): three blocks, three linear layers.
 
     Besides its size it differs from the paper's in that every layer but the last is followed by
     batch normalization, so that it trains at a high learning rate, and that it drops none of its
     few hidden units.
 
     Args:
-        stacked: Whether a block stacks its convolutions of 3 × 3. Otherwise it has one, with the
-            receptive field of the stack: 5 × 5 for two, 7 × 7 for three. The paper's section 4.1
-            compares B to its like in this way.
         batch_norm: Whether to normalize over the batch after all layers but the last.
         num_classes: Scores that come out.
 
@@ -168,8 +154,7 @@ def small_vgg(stacked: bool = True, batch_norm: bool = True, num_classes: int = 
     """
     features = nn.Sequential()
     channels = 1
-    for out_channels, stack in (16, 1), (32, 2), (64, 3):
-        num_convs, kernel_size = (stack, 3) if stacked else (1, 2 * stack + 1)
-        features.append(VGGBlock(channels, out_channels, num_convs, kernel_size, batch_norm))
+    for out_channels, num_convs in (16, 1), (32, 2), (64, 3):
+        features.append(VGGBlock(channels, out_channels, num_convs, batch_norm))
         channels = out_channels
     return VGG(features, channels * 3 * 3, 64, num_classes, dropout=0.0, batch_norm=batch_norm)
