@@ -11,9 +11,11 @@ import torch
 import torchvision
 from conftest import assert_legible_and_accessible, handlers
 from playwright.sync_api import expect
+from torch import nn
 
 from d2lite.explore import ArchitectureExplorer
-from d2lite.explore.architecture import NETWORKS
+from d2lite.explore.architecture import NETWORKS, describe
+from d2lite.nets.resnet import small_resnet
 from d2lite.trace import trace
 
 DATA = ArchitectureExplorer().networks
@@ -80,6 +82,41 @@ def test_bars_and_maps_are_to_scale(javascript: Callable) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "last"),
+    [
+        ("mobilenet_v2", "convolution"), ("convnext_tiny", "dense"), ("swin_t", "dense"),
+        ("efficientnet_b0", "dense"), ("vit_b_16", "dense"), ("shufflenet_v2_x1_0", "dense"),
+    ],
+)  # fmt: skip
+def test_any_network_is_drawn_whole(javascript: Callable, model: str, last: str) -> None:
+    with torch.device("meta"):
+        theirs = getattr(torchvision.models, model)(weights=None)
+    network = describe(theirs, (3, 224, 224))
+    traced = trace(theirs, (3, 224, 224))
+    totals, (scale,) = (
+        javascript(ArchitectureExplorer, name, [case])
+        for name, case in (("totals", [network]), ("scales", [[network]]))
+    )
+    assert totals[0]["parameters"] + network["unused"] == traced.total_parameters
+    assert totals[0]["multiply_adds"] == traced.total_multiply_adds
+    assert network["layers"][-1]["kind"] == "dense" or last == "convolution"
+    assert scale["multiply_adds"] == max(layer["multiply_adds"] for layer in network["layers"])
+
+
+def test_each_layer_of_a_published_network_has_its_field() -> None:
+    assert all(layer["field"] for network in DATA.values() for layer in network["layers"])
+
+
+def test_a_layer_without_a_field_says_nothing_of_it(javascript: Callable) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Upsample(scale_factor=2), nn.Flatten())
+    model.append(nn.Linear(4 * 16 * 16, 10))
+    network = describe(model, (1, 8, 8))
+    first, second = javascript(ArchitectureExplorer, "reading", [[network, 0], [network, 1]])
+    assert "field" not in first + second
+    assert second.startswith("Layer 2 of 2, 3: Linear 1024→10. It gives 10 numbers.")
+
+
+@pytest.mark.parametrize(
     ("number", "text"),
     [
         (0, "0"), (999_999, "999,999"), (1_000_000, "1 million"), (102_764_544, "103 million"),
@@ -104,6 +141,11 @@ def test_large_numbers_have_three_digits(javascript: Callable, number: int, text
         ({"other": "NiN", "other_layer": 16}, ValueError, "other_layer=16: must be < 16"),
         ({"networks": {}}, Exception, "networks"),
         ({"layers": 1}, TypeError, "layers: no such argument"),
+        ({"network": "your network"}, ValueError, "network='your network': needs a model"),
+        ({"model": nn.ReLU()}, TypeError, "model and shape: must be given both, or neither"),
+        ({"model": nn.ReLU(), "shape": (1, 8, 8)}, ValueError, "model: must have a layer with"),
+        ({"model": nn.Linear(8, 2), "shape": (8,)}, ValueError, r"shape=\(8,\): must be \(C, H, W"),
+        ({"model": nn.Conv2d(3, 1, 3), "shape": (1, 8, 8)}, ValueError, "3 channels"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, Any], error: type, message: str) -> None:
@@ -115,6 +157,23 @@ def test_the_chosen_layer_stays_inside() -> None:
     explorer = ArchitectureExplorer(network="DenseNet-121", layer=124)
     explorer.network = "LeNet-5"
     assert explorer.layer == 6
+
+
+def test_your_own_network_is_drawn_first(show: Callable) -> None:
+    explorer = ArchitectureExplorer(small_resnet(depth=8), (1, 28, 28), other="ResNet-50")
+    assert explorer.network == "your network" and explorer.layer == 0
+    layers = explorer.networks["your network"]["layers"]
+    assert layers[-1]["text"] == "Linear 64→10" and len(DATA) == len(NETWORKS)
+    page = show(explorer)
+    expect(page.locator(".d2-name").first).to_contain_text("your network 10 layers with weights.")
+    with page.expect_download() as download:
+        page.get_by_label("Beside it").select_option("")
+        page.get_by_role("button", name="Save as SVG").click()
+    assert download.value.suggested_filename == "your network.svg"
+    picture = ElementTree.parse(download.value.path()).getroot()
+    marks = [mark.attrib for mark in picture.iter()]
+    assert len(marks) > 10 and not any("var(" in str(mark) for mark in marks)
+    assert {"#00735a", "#b64b00"} <= {mark.get("fill") for mark in marks}
 
 
 # ---- Still picture -------------------------------------------------------------------------------

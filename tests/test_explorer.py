@@ -18,12 +18,14 @@ from playwright.sync_api import Browser, Page
 from d2lite import explore
 from d2lite.explore.explorer import Explorer, normals
 from d2lite.nets.lenet import LeNet
+from d2lite.nets.vit import small_vit
 
 EVALUATE = {name: getattr(explore, name) for name in explore.__all__}
-# What each needs to be made: LeNet's a network, images and names of classes, the others nothing.
-EVALUATE["LeNetExplorer"] = partial(
-    explore.LeNetExplorer, LeNet(), torch.ones(1, 1, 28, 28), list("abcdefghij")
-)
+# What each needs to be made: a network, images and names of classes, or nothing.
+NETWORKS = {"LeNetExplorer": LeNet(), "ViTExplorer": small_vit()}
+for name, network in NETWORKS.items():
+    given = network, torch.ones(1, 1, 28, 28), list("abcdefghij")
+    EVALUATE[name] = partial(EVALUATE[name], *given)
 EXPLORERS = [pytest.param(make, id=name) for name, make in EVALUATE.items()]
 
 
@@ -220,7 +222,7 @@ def test_one_that_is_rendered_out_of_the_page_looks_the_same(
     canvases = "name => [...document.querySelectorAll(`#${name} canvas`)].map(c => c.toDataURL())"
     pictures = page.evaluate(canvases, "late")
     assert pictures == page.evaluate(canvases, name)
-    assert bool(pictures) == (name == "LeNetExplorer")
+    assert bool(pictures) == (name in NETWORKS)
 
 
 # ---- A finger, the reader's own colours, zoom ----------------------------------------------------

@@ -22,11 +22,13 @@ from d2lite.explore import (
     ReceptiveFieldExplorer,
     ScheduleExplorer,
     TransposedExplorer,
+    ViTExplorer,
 )
 from d2lite.explore.explorer import Explorer
 from d2lite.explore.optimizer import STEPS
 from d2lite.explore.schedule import NAMES
 from d2lite.nets.lenet import LeNet
+from d2lite.nets.vit import small_vit
 
 FRAME = 16  # milliseconds
 DRAWING = 11  # milliseconds of the fixed drawing, where no other process runs
@@ -134,6 +136,20 @@ def test_a_stroke_on_the_board(show: Callable) -> None:
     def act() -> int:
         for i in range(10):
             page.keyboard.press("Shift+ArrowRight" if i % 2 else "Shift+ArrowLeft")
+        settle(page)
+        return 10
+
+    assert cost(page, act) < FRAME
+
+
+def test_a_patch_is_covered(show: Callable) -> None:
+    """The whole network, and the attention of every head drawn."""
+    page = show(ViTExplorer(small_vit(), torch.rand(4, 1, 28, 28), [str(i) for i in range(10)]))
+    page.get_by_role("application").focus()
+
+    def act() -> int:
+        for _ in range(10):
+            page.keyboard.press("Space")
         settle(page)
         return 10
 

@@ -22,12 +22,19 @@ from d2lite import explore
 
 pytestmark = pytest.mark.skipif("D2LITE_LAB" not in os.environ, reason="run by make test-lab")
 CHAPTER = ROOT / "book" / "convolution" / "cross-correlation.ipynb"
-ARGUMENTS = {"LeNetExplorer": "LeNet(), torch.rand(1, 1, 28, 28), list('abcdefghij')"}
+ARGUMENTS = {
+    "LeNetExplorer": "LeNet(), torch.rand(1, 1, 28, 28), list('abcdefghij')",
+    "ViTExplorer": "small_vit(), torch.rand(1, 1, 28, 28), list('abcdefghij')",
+}
+IMPORTS = """import torch
+from d2lite import explore
+from d2lite.nets.lenet import LeNet
+from d2lite.nets.vit import small_vit"""
 
 
 def write(path: Path, names: list[str], *more: str) -> None:
     """A notebook that shows explorers, each in a variable of its own name."""
-    cells = ["import torch\nfrom d2lite import explore\nfrom d2lite.nets.lenet import LeNet"]
+    cells = [IMPORTS]
     cells += [f"{name} = explore.{name}({ARGUMENTS.get(name, '')})\n{name}" for name in names]
     chapter = nbformat.read(CHAPTER, as_version=4).metadata
     metadata = {name: chapter[name] for name in ("kernelspec", "language_info")}

@@ -147,7 +147,7 @@ def test_network_is_stem_blocks_mean_and_linear_layer(block, channels, counts, s
         size = -(-12 // 2**i)
         assert maps.shape == (2, channels[i + 1], size, size)
     torch.testing.assert_close(model(images), model.fc(maps.mean(dim=(2, 3))))
-    with pytest.raises(ValueError, match="argument 2 is longer"):
+    with pytest.raises(ValueError, match=r"channels=\[.*\]: must be one more than the stages"):
         ResNet(conv_bn(1, channels[0], 3), block, channels, [*counts, 1], num_classes=7)
 
 

@@ -5,7 +5,6 @@ published networks are those of Table 1; the small one has the form of section 4
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +111,11 @@ def bottleneck_block(in_channels: int, out_channels: int, stride: int = 1) -> Re
     return Residual(path, shortcut(in_channels, out_channels, stride))
 
 
+def _one_more(channels: Sequence[int], blocks: Sequence[int]) -> None:
+    if len(channels) != len(blocks) + 1:
+        raise ValueError(f"channels={list(channels)}: must be one more than the stages")
+
+
 class ResNet(nn.Module):
     """A stem, stages of equal blocks, the mean of each map, and a linear layer.
 
@@ -124,11 +128,15 @@ class ResNet(nn.Module):
         blocks: Number of blocks, stage by stage.
         num_classes: Scores that come out.
 
+    Raises:
+        ValueError: If there is not one number of channels more than of stages.
+
     >>> model = ResNet(conv_bn(1, 8, 3), basic_block, [8, 8, 16], [1, 2], num_classes=10)
     >>> model(torch.zeros(2, 1, 8, 8)).shape
     torch.Size([2, 10])
     """
 
+    @checked(_one_more)
     def __init__(
         self,
         stem: nn.Module,
@@ -138,13 +146,12 @@ class ResNet(nn.Module):
         num_classes: int,
     ):
         super().__init__()
-        self.stem = stem
-        self.stages = nn.Sequential()
-        for (before, behind), count in zip(pairwise(channels), blocks, strict=True):
-            stride = 1 if len(self.stages) == 0 else 2
-            stage = nn.Sequential(block(before, behind, stride))
-            stage.extend([block(behind, behind) for _ in range(count - 1)])
-            self.stages.append(stage)
+        self.stem, self.stages = stem, nn.Sequential()
+        for i, count in enumerate(blocks):
+            before, behind = channels[i], channels[i + 1]
+            stage = [block(before, behind, stride=1 if i == 0 else 2)]
+            stage += [block(behind, behind) for _ in range(count - 1)]
+            self.stages.append(nn.Sequential(*stage))
         self.fc = nn.Linear(channels[-1], num_classes)
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
