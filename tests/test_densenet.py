@@ -1,6 +1,8 @@
 """DenseNet: the paper's tables, torchvision's numbers, and the small network of the same blocks."""
 
 import copy
+import csv
+from pathlib import Path
 
 import pytest
 import torch
@@ -76,8 +78,8 @@ def test_small_network_has_the_parameters_of_table_2(depth, growth_rate, million
         model = small_densenet(growth_rate, blocks=[(depth - 4) // 6] * 3)
     layers = [layer for layer in model.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
     assert len(layers) == depth
-    colour = 2 * model.stem.weight.numel()  # the paper's images have three channels
-    assert round((count(model) + colour) / 1e6, 1) == millions
+    color = 2 * model.stem.weight.numel()  # the paper's images have three channels
+    assert round((count(model) + color) / 1e6, 1) == millions
 
 
 @settings(max_examples=25, deadline=None)
@@ -99,12 +101,12 @@ def test_every_layer_sees_the_maps_of_all_before_it(channels, growth_rate, layer
             assert isinstance(layer, DenseLayer)
             seen = channels + i * growth_rate
             new = output[:, seen : seen + growth_rate]
-            expected = nn.Sequential(*layer)(output[:, :seen])  # the layer without concatenation
+            expected = layer.path(output[:, :seen])  # what the layer appends
             torch.testing.assert_close(new, expected)
 
 
 def test_layer_and_transition_are_the_papers():
-    layer = [type(part).__name__ for part in DenseLayer(24, 12)]
+    layer = [type(part).__name__ for part in DenseLayer(24, 12).path]
     assert layer == ["BatchNorm2d", "ReLU", "Conv2d"] * 2
     weights = [tuple(p.shape) for p in DenseLayer(24, 12).parameters() if p.ndim == 4]
     assert weights == [(48, 24, 1, 1), (12, 48, 3, 3)]
@@ -175,3 +177,24 @@ def test_copies_and_state_go_round(tmp_path):
     other = small_densenet()
     other.load_state_dict(torch.load(tmp_path / "model.pt"))
     assert torch.equal(other.eval()(images), model(images))
+
+
+def long_run() -> dict[tuple[str, str, int], list[float]]:
+    """The test results of ``benchmarks/claims/densenet.py``, of the seeds at the chosen rate."""
+    table = Path(__file__).parent.parent / "benchmarks" / "claims" / "densenet.csv"
+    runs: dict[tuple[str, str, int], dict[float, list[float]]] = {}
+    with table.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            kind = row["Task"], row["Network"], int(row["Layers"])
+            runs.setdefault(kind, {}).setdefault(float(row["Rate"]), []).append(float(row["Test"]))
+    for rates in runs.values():
+        assert min(rates) < max(rates, key=lambda rate: len(rates[rate])) < max(rates)
+    return {kind: max(rates.values(), key=len) for kind, rates in runs.items()}
+
+
+def test_the_chapter_quotes_the_long_run():
+    chapter = (Path(__file__).parent.parent / "book/architectures/densenet.ipynb").read_text()
+    for (task, _, _), reached in long_run().items():
+        assert len(reached) == 5
+        if task == "classify":
+            assert f"[{', '.join(f'{value:.1f}' for value in reached)}]" in chapter

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from d2lite.checks import checked, integer
 
 
-class DenseLayer(nn.Sequential):
+class DenseLayer(nn.Module):
     """Compute a few new maps and append them to those that came in.
 
     Batch normalization, ReLU, a 1 × 1 convolution to four times the growth rate; the same again
@@ -24,19 +24,18 @@ class DenseLayer(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, growth_rate: int):
-        bottleneck = 4 * growth_rate
-        super().__init__(
-            nn.BatchNorm2d(in_channels),
-            nn.ReLU(),
-            nn.Conv2d(in_channels, bottleneck, kernel_size=1, bias=False),
-            nn.BatchNorm2d(bottleneck),
-            nn.ReLU(),
-            nn.Conv2d(bottleneck, growth_rate, kernel_size=3, padding=1, bias=False),
-        )
+        super().__init__()
+        width = 4 * growth_rate
+        self.path = nn.Sequential(
+            nn.BatchNorm2d(in_channels), nn.ReLU(),
+            nn.Conv2d(in_channels, width, 1, bias=False),
+            nn.BatchNorm2d(width), nn.ReLU(),
+            nn.Conv2d(width, growth_rate, 3, padding=1, bias=False),
+        )  # fmt: skip
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C + growth_rate, H, W); the first C are the input."""
-        return torch.cat([maps, super().forward(maps)], dim=1)
+        return torch.cat([maps, self.path(maps)], dim=1)
 
 
 class DenseBlock(nn.Sequential):
@@ -47,9 +46,9 @@ class DenseBlock(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, growth_rate: int, layers: int):
-        super().__init__(
-            *(DenseLayer(in_channels + i * growth_rate, growth_rate) for i in range(layers))
-        )
+        super().__init__(*(
+            DenseLayer(in_channels + i * growth_rate, growth_rate) for i in range(layers)
+        ))  # fmt: skip
 
 
 class Transition(nn.Sequential):
@@ -61,11 +60,10 @@ class Transition(nn.Sequential):
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__(
-            nn.BatchNorm2d(in_channels),
-            nn.ReLU(),
-            nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False),
+            nn.BatchNorm2d(in_channels), nn.ReLU(),
+            nn.Conv2d(in_channels, out_channels, 1, bias=False),
             nn.AvgPool2d(2),
-        )
+        )  # fmt: skip
 
 
 def _layers(blocks: Sequence[int]) -> None:
@@ -116,7 +114,7 @@ class DenseNet(nn.Module):
 
 
 def imagenet_densenet(growth_rate: int, blocks: Sequence[int], num_classes: int) -> DenseNet:
-    """Make a network of the form of the paper's Table 1, for colour images of about 224 × 224.
+    """Make a network of the form of the paper's Table 1, for color images of about 224 × 224.
 
     >>> imagenet_densenet(4, [1, 1, 1, 1], 5)(torch.zeros(2, 3, 64, 64)).shape
     torch.Size([2, 5])
@@ -160,7 +158,7 @@ def densenet161(num_classes: int = 1000) -> DenseNet:
 def small_densenet(
     growth_rate: int = 16, blocks: Sequence[int] = (1, 3, 4), num_classes: int = 10
 ) -> DenseNet:
-    """Make the DenseNet-BC of the paper's section 3 for grey images of 28 × 28.
+    """Make the DenseNet-BC of the paper's section 3 for gray images of 28 × 28.
 
     A convolution and three dense blocks. Unlike the paper's for CIFAR, the convolution has stride
     2, which divides the work by four: maps of 14 × 14, 7 × 7 and 3 × 3. A fourth block would have
