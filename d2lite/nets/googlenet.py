@@ -3,18 +3,17 @@
 From Szegedy et al., "Going deeper with convolutions", CVPR 2015. Layers have the names of Table 1.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from d2lite.checks import checked, one_of
 from d2lite.initializers import he_start_
 
 Plan = Mapping[str, Sequence[int]]
 Modules = Mapping[str, nn.Module]
+Unit = Callable[..., nn.Module]
 
 #: Channels of each module, in the order of Table 1's columns: 1×1, 3×3 reduce, 3×3, 5×5 reduce,
 #: 5×5, pool proj. Of a max pooling, which has stride 2, the kernel size alone.
@@ -32,28 +31,32 @@ TABLE_1: Plan = {
     "5b": (384, 192, 384, 48, 128, 128),
 }
 
-#: The same for the small network, after whose stem maps are 7 × 7.
-SMALL: Plan = {
-    "3a": (32, 32, 48, 8, 16, 16),
-    "pool3": (3,),
-    "4a": (64, 48, 96, 16, 32, 32),
-}
 
-
-def conv(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, batch_norm: bool = False
-) -> nn.Sequential:
+def conv(in_channels: int, channels: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
     """Make a convolution that keeps the size at stride 1, followed by ReLU.
-
-    With batch normalization between the two, which would take a bias away again, there is none.
 
     >>> conv(3, 8, kernel_size=5, stride=2)(torch.zeros(2, 3, 8, 8)).shape
     torch.Size([2, 8, 4, 4])
     """
-    padding, bias = kernel_size // 2, not batch_norm
-    layer = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
-    normalization = [nn.BatchNorm2d(out_channels, eps=0.001)] if batch_norm else []
-    return nn.Sequential(layer, *normalization, nn.ReLU())
+    padding = kernel_size // 2
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels, kernel_size, stride, padding),
+        nn.ReLU(),
+    )
+
+
+def conv_norm(in_channels: int, channels: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
+    """Make the same with batch normalization between the two, which needs no bias before it.
+
+    >>> conv_norm(3, 8, kernel_size=5, stride=2)(torch.zeros(2, 3, 8, 8)).shape
+    torch.Size([2, 8, 4, 4])
+    """
+    padding = kernel_size // 2
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels, kernel_size, stride, padding, bias=False),
+        nn.BatchNorm2d(channels, eps=0.001),
+        nn.ReLU(),
+    )
 
 
 class Inception(nn.Module):
@@ -65,33 +68,25 @@ class Inception(nn.Module):
     Args:
         in_channels: Maps that come in.
         channels: The six numbers of a row of Table 1: see ``TABLE_1``.
-        kernel_size: Of the third branch.
-        batch_norm: See ``conv``.
+        unit: Makes a convolution with all that follows it: ``conv`` or ``conv_norm``.
 
     >>> Inception(192, TABLE_1["3a"])(torch.zeros(2, 192, 28, 28)).shape
     torch.Size([2, 256, 28, 28])
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: Sequence[int],
-        kernel_size: int = 5,
-        batch_norm: bool = False,
-    ):
+    def __init__(self, in_channels: int, channels: Sequence[int], unit: Unit = conv):
         super().__init__()
-        one, reduce_3, three, reduce_5, five, pool = channels
-        unit = partial(conv, batch_norm=batch_norm)
-        self.branch1 = unit(in_channels, one, 1)
-        self.branch2 = nn.Sequential(unit(in_channels, reduce_3, 1), unit(reduce_3, three, 3))
-        self.branch3 = nn.Sequential(
-            unit(in_channels, reduce_5, 1), unit(reduce_5, five, kernel_size)
+        n1, r3, n3, r5, n5, project = channels
+        self.branch1 = unit(in_channels, n1, 1)
+        self.branch2 = nn.Sequential(unit(in_channels, r3, 1), unit(r3, n3, 3))
+        self.branch3 = nn.Sequential(unit(in_channels, r5, 1), unit(r5, n5, 5))
+        self.branch4 = nn.Sequential(
+            nn.MaxPool2d(3, stride=1, padding=1), unit(in_channels, project, 1)
         )
-        self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, padding=1), unit(in_channels, pool, 1))
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H, W); ``out_channels`` computes C_out."""
-        branches = (self.branch1, self.branch2, self.branch3, self.branch4)
+        branches = self.branch1, self.branch2, self.branch3, self.branch4
         return torch.cat([branch(maps) for branch in branches], dim=1)
 
 
@@ -104,9 +99,7 @@ def out_channels(channels: Sequence[int]) -> int:
     return sum(channels) - channels[1] - channels[3]
 
 
-def inceptions(
-    in_channels: int, plan: Plan, kernel_size: int = 5, batch_norm: bool = False
-) -> Modules:
+def inceptions(in_channels: int, plan: Plan, unit: Unit = conv) -> Modules:
     """Make the layers of a plan such as ``TABLE_1``.
 
     >>> list(inceptions(192, {"3a": TABLE_1["3a"], "pool3": (3,)}))
@@ -117,7 +110,7 @@ def inceptions(
         if len(channels) == 1:
             layers[name] = nn.MaxPool2d(channels[0], stride=2, ceil_mode=True)
         else:
-            layers[name] = Inception(in_channels, channels, kernel_size, batch_norm)
+            layers[name] = Inception(in_channels, channels, unit)
             in_channels = out_channels(channels)
     return layers
 
@@ -131,7 +124,7 @@ class AuxiliaryHead(nn.Sequential):
         pool: Gives maps of 4 × 4; the paper's makes them of 14 × 14.
         channels: Of the convolution.
         features: Of the hidden linear layer.
-        batch_norm: See ``conv``.
+        unit: See ``Inception``.
 
     >>> AuxiliaryHead(512, 10, nn.AvgPool2d(5, stride=3))(torch.zeros(2, 512, 14, 14)).shape
     torch.Size([2, 10])
@@ -144,11 +137,11 @@ class AuxiliaryHead(nn.Sequential):
         pool: nn.Module,
         channels: int = 128,
         features: int = 1024,
-        batch_norm: bool = False,
+        unit: Unit = conv,
     ):
         super().__init__(
             pool,
-            conv(in_channels, channels, 1, batch_norm=batch_norm),
+            unit(in_channels, channels, 1),
             nn.Flatten(),
             nn.Linear(channels * 4 * 4, features),
             nn.ReLU(),
@@ -205,10 +198,10 @@ def auxiliary_loss(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Te
     Images are (N, C, H, W), labels (N,). Returned are the loss, a scalar, and the main scores,
     (N, num_classes). Without auxiliary heads, as in evaluation, the loss is the main one.
 
-    >>> model = small_googlenet(auxiliary=True)
-    >>> loss, scores = auxiliary_loss(model, torch.rand(4, 1, 28, 28), torch.arange(4))
+    >>> model = GoogLeNet(nn.Identity(), {"a": nn.ReLU()}, {"a": nn.Flatten()}, nn.Flatten())
+    >>> loss, scores = auxiliary_loss(model, torch.rand(4, 1, 1, 5), torch.arange(4))
     >>> loss.shape, scores.shape
-    (torch.Size([]), torch.Size([4, 10]))
+    (torch.Size([]), torch.Size([4, 5]))
     """
     output = model(images)
     scores, *auxiliary = output if isinstance(output, tuple) else (output,)
@@ -219,7 +212,7 @@ def auxiliary_loss(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Te
 
 
 def googlenet(num_classes: int = 1000, torchvision: bool = False) -> GoogLeNet:
-    """Make the GoogLeNet of the paper, for colour images of 224 × 224.
+    """Make the GoogLeNet of the paper, for color images of 224 × 224.
 
     13,378,280 parameters for 1,000 classes, 6,998,552 of them outside the auxiliary heads. The
     paper does not give the settings of its local response normalization: they are AlexNet's here.
@@ -234,61 +227,48 @@ def googlenet(num_classes: int = 1000, torchvision: bool = False) -> GoogLeNet:
     ...     print(sum(p.numel() for p in googlenet().parameters()))
     13378280
     """
-    unit = partial(conv, batch_norm=torchvision)
+
+    def theirs(in_channels: int, channels: int, kernel_size: int, stride: int = 1) -> nn.Module:
+        return conv_norm(in_channels, channels, 3 if kernel_size == 5 else kernel_size, stride)
 
     def normalization() -> nn.Module:
         return nn.Identity() if torchvision else nn.LocalResponseNorm(5, alpha=5e-4, k=2)
 
     def auxiliary_head(in_channels: int) -> nn.Module:
         pool = nn.AdaptiveAvgPool2d(4) if torchvision else nn.AvgPool2d(5, stride=3)
-        return AuxiliaryHead(in_channels, num_classes, pool, batch_norm=torchvision)
+        return AuxiliaryHead(in_channels, num_classes, pool, unit=unit)
 
+    unit: Unit = theirs if torchvision else conv
     stem = nn.Sequential(
-        unit(3, 64, 7, stride=2), nn.MaxPool2d(3, 2, ceil_mode=True), normalization(),
+        unit(3, 64, 7, 2), nn.MaxPool2d(3, 2, ceil_mode=True), normalization(),
         unit(64, 64, 1), unit(64, 192, 3), normalization(), nn.MaxPool2d(3, 2, ceil_mode=True),
     )  # fmt: skip
     plan = {**TABLE_1, "pool4": (2,)} if torchvision else TABLE_1
-    layers = inceptions(192, plan, kernel_size=3 if torchvision else 5, batch_norm=torchvision)
     auxiliary = {"4a": auxiliary_head(512), "4d": auxiliary_head(528)}
     dropout = nn.Dropout(0.2 if torchvision else 0.4)
     head = nn.Sequential(
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), dropout, nn.Linear(1024, num_classes)
     )
-    return GoogLeNet(stem, layers, auxiliary, head)
+    return GoogLeNet(stem, inceptions(192, plan, unit), auxiliary, head)
 
 
-@checked(head=one_of("average", "flatten"))
-def small_googlenet(
-    auxiliary: bool = False, head: str = "average", num_classes: int = 10
-) -> GoogLeNet:
-    """Make a narrow GoogLeNet of two Inception modules, for grey images of 28 × 28.
+def small_googlenet(num_classes: int = 10) -> nn.Sequential:
+    """Make a narrow GoogLeNet of two Inception modules, for gray images of 28 × 28.
 
     Its stem divides height and width by four with two poolings, the paper's by eight. Unlike the
     paper's it has batch normalization, which was published later, so that it trains from a high
-    learning rate; there is no dropout before the last layer. Its channels are in ``SMALL``.
-
-    Args:
-        auxiliary: Whether there is a second head, after module 3a; see ``GoogLeNet``.
-        head: What stands before the linear layer: ``"average"``, the mean of each map, as in the
-            paper, or ``"flatten"``, every value of the maps.
-        num_classes: Scores that come out.
-
-    Raises:
-        ValueError: If ``head`` is neither.
+    learning rate; there is no dropout before the last layer, and no auxiliary head.
 
     >>> small_googlenet()(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
-    unit = partial(conv, batch_norm=True)
-    stem = nn.Sequential(
-        unit(1, 16, 3), nn.MaxPool2d(3, 2, ceil_mode=True),
-        unit(16, 32, 3), nn.MaxPool2d(3, 2, ceil_mode=True),
+    model = nn.Sequential(
+        conv_norm(1, 16, 3), nn.MaxPool2d(3, 2, ceil_mode=True),
+        conv_norm(16, 32, 3), nn.MaxPool2d(3, 2, ceil_mode=True),
+        Inception(32, (32, 32, 48, 8, 16, 16), conv_norm),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        Inception(112, (64, 48, 96, 16, 32, 32), conv_norm),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(224, num_classes),
     )  # fmt: skip
-    layers = inceptions(32, SMALL, batch_norm=True)
-    pool = nn.AdaptiveAvgPool2d(4)
-    heads = {"3a": AuxiliaryHead(112, num_classes, pool, 32, 64, batch_norm=True)}
-    size = 1 if head == "average" else 3
-    last = nn.Sequential(
-        nn.AdaptiveAvgPool2d(size), nn.Flatten(), nn.Linear(224 * size**2, num_classes)
-    )
-    return GoogLeNet(stem, layers, heads if auxiliary else {}, last)
+    he_start_(model)
+    return model
