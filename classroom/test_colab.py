@@ -232,15 +232,30 @@ EXPLORERS: dict[str, dict[str, Any]] = {
         "row": 2,
         "column": 2,
     },
+    "ViTExplorer": {
+        "image": [7] * 784,
+        "token": 3,
+        "layer": 1,
+        "head": 2,
+        "covered": [4, 5],
+        "order": [*range(1, 49), 0],
+        "positions": False,
+    },
 }
-ARGUMENTS = {"LeNetExplorer": "LeNet(), torch.ones(1, 1, 28, 28), list('abcdefghij')"}
+ARGUMENTS = {
+    "LeNetExplorer": "LeNet(), torch.ones(1, 1, 28, 28), list('abcdefghij')",
+    "ViTExplorer": "small_vit(), torch.ones(1, 1, 28, 28), list('abcdefghij')",
+}
 SHOW = """\
 import json, torch
 from d2lite import explore
 from d2lite.nets.lenet import LeNet
+from d2lite.nets.vit import small_vit
 explorer, heard = explore.{name}({arguments}), []
+classes = [each for each in type(explorer).__mro__ if issubclass(each, explore.explorer.Explorer)]
+own = set().union(*map(vars, classes))
 settable = [name for name, trait in explorer.traits(sync=True).items()
-    if name in vars(explore.{name}) and name[0] != "_" and not trait.read_only]
+    if name in own and name[0] != "_" and not trait.read_only]
 explorer.observe(lambda change: heard.append(change.name), settable)
 display(explorer)
 print(json.dumps([explorer.model_id, settable]))"""

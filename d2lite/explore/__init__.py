@@ -12,6 +12,7 @@ from d2lite.explore.output_size import OutputSizeExplorer
 from d2lite.explore.receptive_field import ReceptiveFieldExplorer
 from d2lite.explore.schedule import ScheduleExplorer
 from d2lite.explore.transposed import TransposedExplorer
+from d2lite.explore.vit import ViTExplorer
 
 __all__ = [
     "ActivationExplorer",
@@ -26,4 +27,5 @@ __all__ = [
     "ReceptiveFieldExplorer",
     "ScheduleExplorer",
     "TransposedExplorer",
+    "ViTExplorer",
 ]

@@ -7,8 +7,8 @@ export function totals({ layers, unused }) {
   const of = (key, kind) => sum(layers.filter((l) => !kind || l.kind === kind).map((l) => l[key]));
   return {
     parameters: of("parameters"), unused, multiply_adds: of("multiply_adds"),
-    dense: of("parameters", "dense") / of("parameters"),
-    convolution: of("multiply_adds", "convolution") / of("multiply_adds"),
+    dense: of("parameters", "dense") / (of("parameters") || 1),
+    convolution: of("multiply_adds", "convolution") / (of("multiply_adds") || 1),
     weighted: layers.filter((layer) => layer.parameters).length,
   };
 }
@@ -16,7 +16,7 @@ export function totals({ layers, unused }) {
 /** What the bars of networks drawn to one scale are measured with: the largest of each. */
 export function scales(networks) {
   const largest = (value) => Math.max(...networks.map(value));
-  const most = (key) => largest(({ layers }) => Math.max(...layers.map((layer) => layer[key])));
+  const most = (key) => largest(({ layers }) => Math.max(1, ...layers.map((layer) => layer[key])));
   return { pixels: largest(({ input }) => input[1]), parameters: most("parameters"),
     multiply_adds: most("multiply_adds") };
 }
@@ -66,9 +66,10 @@ export function reading(network, i) {
     ` of the network's` : "no parameters";
   const works = multiply_adds ? `${rounded(multiply_adds)} multiply-adds, ` +
     percent(multiply_adds / all.multiply_adds) : "no multiply-adds";
+  const sees = field ? ` A unit's field is ${field} × ${field} pixels; the picture has ` +
+    `${side} × ${side}.` : "";
   return `Layer ${i + 1} of ${network.layers.length}, ${name}: ${text}. It gives ${gives}. ` +
-    `It has ${owns}; ${works}. A unit's field is ${field} × ${field} pixels; the picture has ` +
-    `${side} × ${side}.`;
+    `It has ${owns}; ${works}.${sees}`;
 }
 
 /** Where a network's parameters sit, and its work. */
@@ -82,7 +83,8 @@ export function summary(network) {
 
 // ---- Picture ------------------------------------------------------------------------------------
 
-const TONES = { input: "input", convolution: "output", pooling: "muted", dense: "kernel" };
+const TONES = { input: "input", convolution: "output", pooling: "muted", dense: "kernel",
+  other: "gradient" };
 const ROWS = { parameters: MAPS + 22 + BARS, multiply_adds: MAPS + 2 * (22 + BARS) }; // the bars' feet
 
 /** Draw a network into `svg`, a path for each colour, for speed; return its places. */
@@ -105,7 +107,7 @@ function draw(svg, network, scale, chosen, width) {
   const { x, width: w } = places[chosen + 1];
   const marks = [path(ground, "panel"), path(box(x - 1, 0, w + 2, bottom + 2), "gradient", 0.3)];
 
-  const maps = { input: "", convolution: "", pooling: "", dense: "" };
+  const maps = Object.fromEntries(Object.keys(TONES).map((kind) => [kind, ""]));
   places.forEach((place, i) => {
     const tall = Math.max(place.tall, 2);
     maps[i ? layers[i - 1].kind : "input"] += column(place, (MAPS + tall) / 2, tall);
@@ -123,6 +125,29 @@ function draw(svg, network, scale, chosen, width) {
   }
   paint(svg, width, bottom + 4, marks);
   return places;
+}
+
+/** The picture as a file of its own: with its size, and colours in the place of variables. */
+function standalone(svg) {
+  const copy = svg.cloneNode(true), { width, height } = svg.getBoundingClientRect();
+  for (const [name, value] of Object.entries({ xmlns: svg.namespaceURI, width, height }))
+    copy.setAttribute(name, value);
+  const style = getComputedStyle(svg);
+  for (const mark of copy.querySelectorAll("*"))
+    for (const name of ["fill", "stroke"]) {
+      const variable = mark.getAttribute(name)?.match(/^var\((--[\w-]+)\)$/)?.[1];
+      if (variable) mark.setAttribute(name, style.getPropertyValue(variable).trim());
+    }
+  copy.setAttribute("font-family", "sans-serif");
+  copy.setAttribute("font-size", style.fontSize);
+  return new XMLSerializer().serializeToString(copy);
+}
+
+/** Hand the reader a file. */
+function save(text, name, type) {
+  const href = URL.createObjectURL(new Blob([text], { type }));
+  h("a", { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 1000);
 }
 
 // ---- Controls -----------------------------------------------------------------------------------
@@ -153,7 +178,7 @@ function render({ model, el }) {
       places = draw(svg, network(), scale, at, width);
       say(words, reading(network(), at));
     };
-    return { element, draws, network };
+    return { element, draws, network, svg };
   }
 
   const choose = (trait, chosen) => ({ write(name) {
@@ -161,15 +186,20 @@ function render({ model, el }) {
     view.set({ [trait]: name, [chosen]: Math.min(view.get(chosen), last) });
   } });
   const first = panel("network", "layer", "first"), second = panel("other", "other_layer", "second");
+  const others = Object.values(networks).some(({ layers }) => layers.some((l) => l.kind === "other"));
   const keys = Object.entries({ input: "picture", convolution: "convolution", pooling: "pooling",
-    dense: "dense layer" }).map(([kind, text]) => h("span", { class: "d2-key",
-      style: `--tone: ${tone(TONES[kind])}` }, text));
+    dense: "dense layer", ...(others && { other: "other layer" }) }).map(([kind, text]) =>
+    h("span", { class: "d2-key", style: `--tone: ${tone(TONES[kind])}` }, text));
   const root = figure(view, "d2-architecture",
     h("div", { class: "d2-controls" },
       menu(view, "network", { label: "Network", options: names, ...choose("network", "layer") }),
       menu(view, "other", { label: "Beside it", ...choose("other", "other_layer"),
         options: { "": "none", ...Object.fromEntries(names.map((name) => [name, name])) } }),
-      tick(view, "same_scale", { label: "same scale for both", hidden: () => !view.get("other") })),
+      tick(view, "same_scale", { label: "same scale for both", hidden: () => !view.get("other") }),
+      button("Save as SVG", () => {
+        for (const [trait, { svg }] of [["network", first], ["other", second]])
+          if (view.get(trait)) save(standalone(svg), `${view.get(trait)}.svg`, "image/svg+xml");
+      })),
     h("p", { class: "d2-keys" }, ...keys), first.element, second.element);
 
   function show() {

@@ -78,10 +78,10 @@ class Explorer(anywidget.AnyWidget):
 
     A subclass in ``name.py`` finds its front end in ``name.js`` and ``name.css`` beside it. The
     script exports ``render`` by default, as anywidget asks (https://anywidget.dev). ``explorer.js``
-    and ``explorer.css`` are put before them, and for ``charts = True`` ``chart.js``: the script may
-    use everything that is there. The style sheet reaches its own explorer only. Every trait tagged
-    ``sync=True`` can be set from Python and observed: after the reader has moved a control, the
-    next cell reads the new value.
+    and ``explorer.css`` are put before them, for ``charts = True`` ``chart.js``, and those of the
+    classes in between: the script may use everything that is there. The style sheet reaches its own
+    explorer only. Every trait tagged ``sync=True`` can be set from Python and observed: after the
+    reader has moved a control, the next cell reads the new value.
 
     A subclass overrides :meth:`picture`.
     """
@@ -94,11 +94,12 @@ class Explorer(anywidget.AnyWidget):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "_esm" not in vars(cls):  # anywidget subclasses a second time, with its own, at __init__
-            own = Path(getfile(cls))
+            classes = cls.__mro__[: cls.__mro__.index(Explorer)]
+            own = [Path(getfile(each)) for each in reversed(classes)]
             shared = [HERE / "explorer.js", *([HERE / "chart.js"] if cls.charts else [])]
-            cls._esm = _joined(*shared, own.with_suffix(".js"))
-            scope = f":where(.d2-{own.stem.replace('_', '-')})"
-            css = _joined(HERE / "explorer.css", own.with_suffix(".css"))
+            cls._esm = _joined(*shared, *(file.with_suffix(".js") for file in own))
+            css = _joined(HERE / "explorer.css", *(file.with_suffix(".css") for file in own))
+            scope = f":where(.d2-{own[-1].stem.replace('_', '-')})"
             cls._css = css.replace(":where(.d2)", scope)
         super().__init_subclass__(**kwargs)
 

@@ -84,13 +84,6 @@ function forward(image, weights, activation, pool) {
   return { image, C1, S2, C3, S4, C5, F6, output: dense(F6, weights.output) };
 }
 
-/** Probabilities of scores. */
-function softmax(scores) {
-  const top = Math.max(...scores), powers = Array.from(scores, (score) => Math.exp(score - top));
-  const sum = powers.reduce((a, b) => a + b);
-  return powers.map((power) => power / sum);
-}
-
 /**
  * What is behind a unit: the windows that it reads (`sees`), the weights it gives them and the
  * products, each as `tiles` of `side` × `side` numbers one after another; `bias`, `sum` with it, and
@@ -151,14 +144,6 @@ export function stroke(image, [x0, y0], [x1, y1], erase, radius) {
 
 // ---- Words --------------------------------------------------------------------------------------
 
-const percent = (share) => `${Math.round(100 * share)} %`;
-
-function verdict(shares, classes) {
-  const order = shares.map((_, i) => i).sort((a, b) => shares[b] - shares[a]);
-  return `The network says: ${order.slice(0, 2).map((i) => `${classes[i]} ${percent(shares[i])}`)
-    .join(", ")}.`;
-}
-
 function explanation(layer, found, classes, activation, pool) {
   const { map, row, column, sees, weights, bias, sum, value } = found, at = `row ${row}, column ${column}`;
   const name = layer === "output" ? `The score for ${classes[map]}`
@@ -176,66 +161,11 @@ function explanation(layer, found, classes, activation, pool) {
 const ACROSS = { image: 1, C1: 6, S2: 6, C3: 8, S4: 16, C5: 40, F6: 42, output: 10 };
 const GAP = { C1: 2, S2: 1, C3: 1, S4: 1 };
 
-/** Colours of the theme as [r, g, b], for canvases; known only when `element` is in the page. */
-function colours(element, ...names) {
-  const probe = h("i", { hidden: true });
-  element.append(probe);
-  const found = names.map((name) => {
-    probe.style.color = tone(name);
-    return getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3).map(Number);
-  });
-  probe.remove();
-  return found;
-}
-
-/** A canvas of `tiles` tiles of `rows` × `columns` pixels, `across` in a row. */
-function tiled(tiles, rows, columns, across, gap = 0, attributes = {}) {
-  const width = across * (columns + gap) - gap;
-  const height = Math.ceil(tiles / across) * (rows + gap) - gap;
-  const canvas = h("canvas", { width, height, role: "img", ...attributes });
-  const context = canvas.getContext("2d"), picture = context.createImageData(width, height);
-  const corner = (tile) => [Math.floor(tile / across) * (rows + gap), tile % across * (columns + gap)];
-  const places = Int32Array.from({ length: tiles * rows * columns }, (_, at) => { // in the picture
-    const [y, x] = corner(Math.floor(at / (rows * columns)));
-    return 4 * ((y + Math.floor(at / columns) % rows) * width + x + at % columns);
-  });
-  /** Positive numbers in one colour, negative in the other, on paper; the largest is full. */
-  const paint = (values, { positive, negative, paper }, largest) => {
-    const { data } = picture, [r, g, b] = paper;
-    let top = largest ?? 1e-9;
-    if (!largest) for (const value of values) top = Math.max(top, Math.abs(value));
-    for (let at = 0; at < values.length; at++) {
-      const to = places[at], tone = values[at] < 0 ? negative : positive;
-      const share = Math.min(Math.abs(values[at]) / top, 1);
-      data[to] = r + share * (tone[0] - r);
-      data[to + 1] = g + share * (tone[1] - g);
-      data[to + 2] = b + share * (tone[2] - b);
-      data[to + 3] = 255;
-    }
-    context.putImageData(picture, 0, 0);
-  };
-  /** The tile, row and column at a point of the screen, or null between tiles. */
-  const find = ({ clientX, clientY }) => {
-    const box = canvas.getBoundingClientRect();
-    const x = Math.floor((clientX - box.left) / box.width * width);
-    const y = Math.floor((clientY - box.top) / box.height * height);
-    const down = Math.floor(y / (rows + gap)), right = Math.floor(x / (columns + gap));
-    const [row, column] = [y - down * (rows + gap), x - right * (columns + gap)];
-    const tile = down * across + right;
-    return right < across && tile < tiles && row < rows && column < columns && row >= 0 && column >= 0
-      ? [tile, row, column] : null;
-  };
-  return { canvas, paint, find, corner, width, height };
-}
-
 // ---- Controls -----------------------------------------------------------------------------------
 
 function render({ model, el }) {
   const view = hold(model, ["image", "layer", "unit"]), { get, later } = view;
   const classes = get("classes"), weights = unpack(get("weights"));
-  const gallery = new Uint8Array(get("gallery").buffer, get("gallery").byteOffset,
-    get("gallery").byteLength);
-  const garment = (i) => [...gallery.subarray(784 * i, 784 * (i + 1))];
   let maps, drawn = null, look = "", cursor = null, last = null, erasing = false;
 
   // The board: drag to draw; with the keyboard, arrows move a cursor and Space inks its place. A
@@ -246,13 +176,13 @@ function render({ model, el }) {
       if (event.pointerType === "touch" && !board.canvas.matches(":focus")) return;
       board.canvas.setPointerCapture(event.pointerId);
       last = place(event);
-      ink(last, last);
+      rub(last, last);
     },
     onpointermove(event) {
       if (!last) return;
       for (const each of event.getCoalescedEvents?.() ?? [event]) {
         const to = place(each);
-        ink(last, to);
+        rub(last, to);
         last = to;
       }
     },
@@ -266,7 +196,7 @@ function render({ model, el }) {
       const [x, y] = cursor ?? [14, 14], keep = (at) => Math.min(Math.max(at, 0), 27);
       cursor = move && cursor ? [keep(x + move[1]), keep(y + move[0])] : [x, y];
       const middle = [cursor[0] + 0.5, cursor[1] + 0.5];
-      if (event.key === " " || event.shiftKey) ink(middle, middle);
+      if (event.key === " " || event.shiftKey) rub(middle, middle);
       later();
     },
   });
@@ -274,21 +204,11 @@ function render({ model, el }) {
     const box = board.canvas.getBoundingClientRect();
     return [(clientX - box.left) / box.width * 28, (clientY - box.top) / box.height * 28];
   }
-  const ink = (from, to) => view.set("image",
+  const rub = (from, to) => view.set("image",
     stroke(get("image"), from, to, erasing, erasing ? 2.5 : 1.5)); // the eraser takes soft edges too
 
-  const thumbs = Array.from({ length: gallery.length / 784 }, (_, i) => {
-    const thumb = tiled(1, 28, 28, 1, 0, { "aria-hidden": "true", role: "presentation" });
-    const element = button("", () => view.set("image", garment(i)),
-      { class: "d2-thumb", "aria-label": `garment ${i + 1}` });
-    element.append(thumb.canvas);
-    return { element, paint: (tones) => thumb.paint(garment(i), tones) };
-  });
-  const bars = classes.map((name) => {
-    const bar = h("i"), share = h("span", { class: "d2-share" });
-    return { bar, share, element: h("div", { class: "d2-bar", "aria-hidden": "true" },
-      h("span", {}, name), h("span", { class: "d2-track" }, bar), share) };
-  });
+  const garments = thumbs(get("gallery"), (image) => view.set("image", image));
+  const bars = chances(classes);
 
   // The layers: a picture of all their maps; a press chooses a unit.
   const layers = Object.keys(BEFORE).slice(0, -1).map((name) => {
@@ -321,8 +241,8 @@ function render({ model, el }) {
           tick(view, null, { label: "erase", read: () => erasing, write: (on) => { erasing = on; } })),
         h("p", { class: "d2-hint" }, matchMedia("(pointer: coarse)").matches
           ? "Tap here, then draw; or pick a garment." : "Draw here, or pick a garment.")),
-      h("div", { class: "d2-bars" }, ...bars.map(({ element }) => element), says)),
-    h("div", { class: "d2-thumbs" }, ...thumbs.map(({ element }) => element)),
+      h("div", { class: "d2-bars" }, ...bars.elements, says)),
+    garments.element,
     ...layers.map(({ element }) => element),
     h("div", { class: "d2-controls d2-unit" }, chooser,
       h("label", { class: "d2-field" }, h("span", {}, note), unit)), inside, why);
@@ -366,20 +286,16 @@ function render({ model, el }) {
   function show() {
     const layer = get("layer"), at = Math.min(get("unit"), sizeOf(layer) - 1);
     const [input, output, kernel, paper] = colours(root, "input", "output", "kernel", "paper");
-    const tones = { positive: output, negative: kernel, paper }, garments = { ...tones, positive: input };
+    const tones = { positive: output, negative: kernel, paper }, ink = { ...tones, positive: input };
     const fresh = look !== (look = JSON.stringify(tones)); // another theme
-    if (fresh) for (const { paint } of thumbs) paint(garments);
+    if (fresh) garments.paint(ink);
     if (drawn !== (drawn = get("image")) || fresh) {
       const image = Float32Array.from(drawn, (pixel) => pixel / 255);
       maps = forward(image, weights, get("activation"), get("pool"));
-      board.paint(image, garments, 1);
+      board.paint(image, ink, 1);
       for (const { picture, name } of layers) picture.paint(maps[name], tones);
-      const shares = softmax(maps.output), best = shares.indexOf(Math.max(...shares));
-      bars.forEach(({ bar, share, element }, i) => {
-        bar.style.width = `${100 * shares[i]}%`;
-        share.textContent = percent(shares[i]);
-        element.classList.toggle("best", i === best);
-      });
+      const shares = softmax(maps.output);
+      bars.show(shares);
       say(says, verdict(shares, classes));
     }
     Object.assign(unit, { max: sizeOf(layer) - 1, value: at });

@@ -10,8 +10,9 @@ import torch
 import traitlets
 from torch import Tensor, nn
 
-from d2lite.checks import check, integer, one_of
-from d2lite.explore.explorer import Checked, Explorer, Read
+from d2lite.checks import integer, one_of
+from d2lite.explore.explorer import Checked
+from d2lite.explore.network import NetworkExplorer
 from d2lite.nets.lenet import ACTIVATIONS, LeNet
 
 #: The shape of what each layer gives.
@@ -21,7 +22,6 @@ SHAPES: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 
 LARGEST = 2047  # of 12 bits with a sign
-STEPS = 255  # shades of a pixel
 
 
 def pack(model: LeNet) -> bytes:
@@ -72,21 +72,7 @@ def _weighted(model: LeNet) -> list[Any]:
     return [model.C1, model.C3, model.C5, model.F6, model.output]
 
 
-def _pixels(value: Any) -> list[int]:
-    """Read an image: 784 whole numbers from 0 to 255, or (28, 28) numbers from 0 to 1."""
-    if isinstance(value, (list, tuple)) and len(value) == 784:
-        for i, pixel in enumerate(value):
-            check(f"[{i}]", pixel, integer(at_least=0, at_most=STEPS))
-        return [int(pixel) for pixel in value]
-    image = torch.as_tensor(value).detach().cpu().float()
-    if image.numel() != 784 or image.shape[-2:] != (28, 28):
-        raise ValueError(f"shape {tuple(image.shape)}, must be (28, 28)")
-    if not (image.min() >= 0 and image.max() <= 1):
-        raise ValueError(f"values from {image.min():g} to {image.max():g}, must be 0 to 1")
-    return (image.flatten() * STEPS).round().int().tolist()
-
-
-class LeNetExplorer(Explorer):
+class LeNetExplorer(NetworkExplorer):
     """Draw on a board of 28 × 28, or pick a garment, and watch every map of a trained LeNet.
 
     The network runs where the figure is shown, on its weights in 12 bits.
@@ -110,12 +96,8 @@ class LeNetExplorer(Explorer):
     torch.Size([10])
     """
 
-    weights = traitlets.Bytes(b"", read_only=True).tag(sync=True)
     activation = traitlets.Unicode("relu", read_only=True).tag(sync=True)
     pool = traitlets.Unicode("max", read_only=True).tag(sync=True)
-    gallery = traitlets.Bytes(b"", read_only=True).tag(sync=True)
-    classes = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
-    image = Read([0] * 784, _pixels)
     layer = Checked("C3", one_of(*SHAPES))
     unit = Checked(0, integer(at_least=0, at_most=10**6))
     label = traitlets.Unicode("LeNet explorer").tag(sync=True)
@@ -127,33 +109,17 @@ class LeNetExplorer(Explorer):
             shapes = {name: p.shape for name, p in LeNet().named_parameters()}
         if {name: p.shape for name, p in model.named_parameters()} != shapes:
             raise TypeError(f"model: a {type(model).__name__}, must be a LeNet with 10 classes")
-        if len(classes) != 10:
-            raise ValueError(f"classes: {len(classes)} names, must be 10, as the model's scores")
-        if gallery.ndim != 4 or not 1 <= len(gallery) <= 40:
-            raise ValueError(f"gallery: shape {tuple(gallery.shape)}, must be (1 to 40, 1, 28, 28)")
-        for i, image in enumerate(gallery):
-            check(f"gallery[{i}]", image, _pixels)
-        images = [bytes(_pixels(image)) for image in gallery]
         self.set_trait("weights", pack(model))
         self.set_trait("pool", "max" if isinstance(model.S2, nn.MaxPool2d) else "average")
         names = {function: name for name, function in ACTIVATIONS.items()}
         self.set_trait("activation", names[model.activation])
-        self.set_trait("gallery", b"".join(images))
-        self.set_trait("classes", list(classes))
-        super().__init__(**{"image": list(images[0]), **traits})
+        super().__init__(gallery, classes, **traits)
 
     @property
     def model(self) -> LeNet:
         """The network as the figure runs it: with its weights in 12 bits."""
         with torch.random.fork_rng([]):
             return unpack(self.weights, LeNet(self.activation, self.pool)).eval()
-
-    @property
-    def scores(self) -> Tensor:
-        """The scores of what is on the board, (10,)."""
-        image = torch.tensor(self.image).view(1, 1, 28, 28) / STEPS
-        with torch.no_grad():
-            return self.model(image)[0]
 
     @traitlets.validate("unit")
     def _check_unit(self, proposal: Any) -> int:
@@ -165,24 +131,3 @@ class LeNetExplorer(Explorer):
     @traitlets.observe("layer")
     def _keep_unit_inside(self, change: Any) -> None:
         self.unit = min(self.unit, math.prod(SHAPES[self.layer]) - 1)
-
-    def picture(self) -> str:
-        """Draw the board and a bar for each class as an SVG element."""
-        shapes = '<path d="M0 0h196v196h-196z" fill="none" stroke="var(--d2-line)"/>'
-        for shade in range(1, 17):
-            pixels = (i for i, pixel in enumerate(self.image) if round(pixel / 16) == shade)
-            path = "".join(f"M{i % 28 * 7} {i // 28 * 7}h7v7h-7z" for i in pixels)
-            if path:
-                shapes += f'<path d="{path}" fill="var(--d2-input)" opacity="{shade / 16}"/>'
-        bars = zip(self.classes, self.scores.softmax(0).tolist(), strict=True)
-        for row, (name, share) in enumerate(bars):
-            y = 20 * row
-            shapes += (
-                f'<text x="310" y="{y + 14}" text-anchor="end" font-size="14" '
-                f'fill="var(--d2-ink)">{name}</text>'
-                f'<path d="M320 {y + 3}h{320 * share:.1f}v13h{-320 * share:.1f}z" '
-                f'fill="var(--d2-output)"/>'
-                f'<text x="{326 + 320 * share:.0f}" y="{y + 14}" font-size="14" '
-                f'fill="var(--d2-muted)">{100 * share:.0f} %</text>'
-            )
-        return f'<svg viewBox="0 0 700 200" width="700">{shapes}</svg>'
