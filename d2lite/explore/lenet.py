@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from d2lite.checks import check, integer, one_of
 from d2lite.explore.explorer import Checked, Explorer, Read
-from d2lite.nets.lenet import ACTIVATIONS, LeNet
+from d2lite.nets.lenet import LeNet
+
+ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
+POOLINGS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 
 #: The shape of what each layer gives.
 SHAPES: dict[str, tuple[int, ...]] = {
@@ -103,7 +106,8 @@ class LeNetExplorer(Explorer):
 
     Raises:
         ValueError: If a value is out of range.
-        TypeError: If the model is no ``LeNet`` of 10 classes, or there is no such argument.
+        TypeError: If the model is no ``LeNet`` of 10 classes, its activation is none of ReLU,
+            sigmoid and tanh, or there is no such argument.
 
     >>> explorer = LeNetExplorer(LeNet(), torch.rand(2, 1, 28, 28), list("abcdefghij"))
     >>> explorer.scores.shape
@@ -127,6 +131,9 @@ class LeNetExplorer(Explorer):
             shapes = {name: p.shape for name, p in LeNet().named_parameters()}
         if {name: p.shape for name, p in model.named_parameters()} != shapes:
             raise TypeError(f"model: a {type(model).__name__}, must be a LeNet with 10 classes")
+        names = {function: name for name, function in ACTIVATIONS.items()}
+        if model.activation not in names:
+            raise TypeError(f"model: has {model.activation}, must have one of {list(ACTIVATIONS)}")
         if len(classes) != 10:
             raise ValueError(f"classes: {len(classes)} names, must be 10, as the model's scores")
         if gallery.ndim != 4 or not 1 <= len(gallery) <= 40:
@@ -136,7 +143,6 @@ class LeNetExplorer(Explorer):
         images = [bytes(_pixels(image)) for image in gallery]
         self.set_trait("weights", pack(model))
         self.set_trait("pool", "max" if isinstance(model.S2, nn.MaxPool2d) else "average")
-        names = {function: name for name, function in ACTIVATIONS.items()}
         self.set_trait("activation", names[model.activation])
         self.set_trait("gallery", b"".join(images))
         self.set_trait("classes", list(classes))
@@ -146,7 +152,8 @@ class LeNetExplorer(Explorer):
     def model(self) -> LeNet:
         """The network as the figure runs it: with its weights in 12 bits."""
         with torch.random.fork_rng([]):
-            return unpack(self.weights, LeNet(self.activation, self.pool)).eval()
+            model = LeNet(ACTIVATIONS[self.activation], POOLINGS[self.pool])
+            return unpack(self.weights, model).eval()
 
     @property
     def scores(self) -> Tensor:
