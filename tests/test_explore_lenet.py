@@ -15,8 +15,8 @@ from torch.nn.functional import unfold
 
 from d2lite.data import fashion_mnist
 from d2lite.explore import LeNetExplorer
-from d2lite.explore.lenet import SHAPES, pack, unpack
-from d2lite.nets.lenet import ACTIVATIONS, POOLINGS, LeNet
+from d2lite.explore.lenet import ACTIVATIONS, POOLINGS, SHAPES, pack, unpack
+from d2lite.nets.lenet import LeNet
 from d2lite.train import fit
 
 TRAIN, TEST = fashion_mnist()
@@ -39,6 +39,12 @@ def explore(model: LeNet, **traits: Any) -> LeNetExplorer:
 @pytest.fixture
 def page(trained: LeNet, show: Callable) -> Page:
     return show(explore(trained))
+
+
+def of_five_classes() -> LeNet:
+    model = LeNet()
+    model.output = torch.nn.Linear(84, 5)
+    return model
 
 
 def by_layer(model: LeNet, images: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -74,7 +80,7 @@ def test_scores_of_200_images_equal_pytorchs(javascript: Callable, trained: LeNe
 
 @pytest.mark.parametrize(("activation", "pool"), SETTINGS)
 def test_every_map_equals_pytorchs(javascript: Callable, activation: str, pool: str) -> None:
-    explorer = explore(LeNet(activation, pool))
+    explorer = explore(LeNet(ACTIVATIONS[activation], POOLINGS[pool]))
     assert (explorer.activation, explorer.pool) == (activation, pool)
     images = torch.rand(20, 1, 28, 28)
     case = [list(explorer.weights), [pixels(image) for image in images], activation, pool]
@@ -176,7 +182,8 @@ def test_a_stroke_marks_what_it_passes(javascript: Callable) -> None:
     ("arguments", "error", "message"),
     [
         ({"model": torch.nn.Linear(2, 2)}, TypeError, "model: a Linear, must be a LeNet with 10"),
-        ({"model": LeNet(num_classes=5)}, TypeError, "model: a LeNet, must be a LeNet with 10"),
+        ({"model": of_five_classes()}, TypeError, "model: a LeNet, must be a LeNet with 10"),
+        ({"model": LeNet(torch.sin)}, TypeError, "model: has .*sin.*, must have one of .*'relu'"),
         ({"classes": ["boot"]}, ValueError, "classes: 1 names, must be 10"),
         ({"gallery": torch.rand(41, 1, 28, 28)}, ValueError, "gallery: shape .*must be .1 to 40"),
         (

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from d2lite.checks import integer, one_of
 from d2lite.explore.explorer import Checked
 from d2lite.explore.network import NetworkExplorer
-from d2lite.nets.lenet import ACTIVATIONS, LeNet
+from d2lite.nets.lenet import LeNet
+
+ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
+POOLINGS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 
 #: The shape of what each layer gives.
 SHAPES: dict[str, tuple[int, ...]] = {
@@ -89,7 +92,8 @@ class LeNetExplorer(NetworkExplorer):
 
     Raises:
         ValueError: If a value is out of range.
-        TypeError: If the model is no ``LeNet`` of 10 classes, or there is no such argument.
+        TypeError: If the model is no ``LeNet`` of 10 classes, its activation is none of ReLU,
+            sigmoid and tanh, or there is no such argument.
 
     >>> explorer = LeNetExplorer(LeNet(), torch.rand(2, 1, 28, 28), list("abcdefghij"))
     >>> explorer.scores.shape
@@ -109,9 +113,11 @@ class LeNetExplorer(NetworkExplorer):
             shapes = {name: p.shape for name, p in LeNet().named_parameters()}
         if {name: p.shape for name, p in model.named_parameters()} != shapes:
             raise TypeError(f"model: a {type(model).__name__}, must be a LeNet with 10 classes")
+        names = {function: name for name, function in ACTIVATIONS.items()}
+        if model.activation not in names:
+            raise TypeError(f"model: has {model.activation}, must have one of {list(ACTIVATIONS)}")
         self.set_trait("weights", pack(model))
         self.set_trait("pool", "max" if isinstance(model.S2, nn.MaxPool2d) else "average")
-        names = {function: name for name, function in ACTIVATIONS.items()}
         self.set_trait("activation", names[model.activation])
         super().__init__(gallery, classes, **traits)
 
@@ -119,7 +125,8 @@ class LeNetExplorer(NetworkExplorer):
     def model(self) -> LeNet:
         """The network as the figure runs it: with its weights in 12 bits."""
         with torch.random.fork_rng([]):
-            return unpack(self.weights, LeNet(self.activation, self.pool)).eval()
+            model = LeNet(ACTIVATIONS[self.activation], POOLINGS[self.pool])
+            return unpack(self.weights, model).eval()
 
     @traitlets.validate("unit")
     def _check_unit(self, proposal: Any) -> int:

@@ -5,12 +5,17 @@ Proceedings of the IEEE, 1998. The layers have the paper's names: C for a convol
 subsampling, F for a fully connected layer.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from d2lite.channels import MaskedConv2d
-from d2lite.checks import checked, one_of
+from d2lite.checks import checked, function
+
+Activation = Callable[[Tensor], Tensor]
+Pool = Callable[[int], nn.Module]
 
 #: LeNet-5's weights and biases start uniform within ± this, divided by the fan-in (Appendix A).
 REACH = 2.4
@@ -139,17 +144,17 @@ class LeNet5(nn.Module):
         return self.output(x)
 
 
-def initialize(model: nn.Module, activation: str) -> None:
-    """Draw the weights so that signals keep their size: He for ReLU, Xavier for sigmoid and tanh.
+def initialize(model: nn.Module, activation: Activation) -> None:
+    """Draw the weights so that signals keep their size: He for ReLU, else Xavier, as for tanh.
 
     Biases start at 0; layers of other kinds keep their own start. From Glorot and Bengio, 2010,
     and He et al., 2015.
 
-    >>> initialize(nn.Linear(2, 3), "relu")
+    >>> initialize(nn.Linear(2, 3), torch.relu)
     """
     for layer in model.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            if activation == "relu":
+            if activation is torch.relu:
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             else:
                 nn.init.xavier_uniform_(layer.weight)
@@ -157,45 +162,39 @@ def initialize(model: nn.Module, activation: str) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
-POOLINGS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
-
-
 class LeNet(nn.Module):
     """The small LeNet for 28 × 28 images: two convolutions, three fully connected layers.
 
     The paper's sizes, without its particulars: C3 sees all maps of S2, subsampling has nothing to
-    learn, the output is linear. 61,706 parameters for 10 classes.
+    learn, the output is linear. 61,706 parameters; for another number of classes give it another
+    ``output``.
 
     Args:
-        activation: ``"relu"``, ``"sigmoid"`` or ``"tanh"``.
-        pool: ``"max"`` or ``"average"``.
-        num_classes: Scores that come out.
+        activation: A function of one tensor: ``torch.relu``, ``torch.tanh``, ``torch.sigmoid``.
+        pool: A pooling's class, called with the size of its window: ``nn.MaxPool2d`` or
+            ``nn.AvgPool2d``.
 
     Raises:
-        ValueError: If ``activation`` or ``pool`` is none of these.
+        TypeError: If one of them cannot be called.
 
-    >>> LeNet("sigmoid", "average")(torch.zeros(2, 1, 28, 28)).shape
+    >>> LeNet(torch.tanh, nn.AvgPool2d)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
 
-    @checked(activation=one_of(*ACTIVATIONS), pool=one_of(*POOLINGS))
-    def __init__(self, activation: str = "relu", pool: str = "max", num_classes: int = 10):
+    @checked(activation=function, pool=function)
+    def __init__(self, activation: Activation = torch.relu, pool: Pool = nn.MaxPool2d) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[activation]
-        self.C1 = nn.Conv2d(1, 6, kernel_size=5, padding=2)
-        self.S2 = POOLINGS[pool](2)
-        self.C3 = nn.Conv2d(6, 16, kernel_size=5)
-        self.S4 = POOLINGS[pool](2)
+        self.activation = activation
+        self.C1, self.S2 = nn.Conv2d(1, 6, kernel_size=5, padding=2), pool(2)
+        self.C3, self.S4 = nn.Conv2d(6, 16, kernel_size=5), pool(2)
         self.C5 = nn.Linear(16 * 5 * 5, 120)
         self.F6 = nn.Linear(120, 84)
-        self.output = nn.Linear(84, num_classes)
+        self.output = nn.Linear(84, 10)
         initialize(self, activation)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (N, 1, 28, 28) to scores (N, num_classes)."""
-        x = self.S2(self.activation(self.C1(images)))
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (N, 1, 28, 28) to scores (N, 10)."""
+        x = self.S2(self.activation(self.C1(x)))
         x = self.S4(self.activation(self.C3(x)))
         x = self.activation(self.C5(x.flatten(1)))
-        x = self.activation(self.F6(x))
-        return self.output(x)
+        return self.output(self.activation(self.F6(x)))
