@@ -218,7 +218,7 @@ def show_matrix(axes: Axes, matrix: torch.Tensor, colour: str = KERNEL) -> None:
     axes.set_axis_off()
 
 
-@checked(joined=one_of("+", "concatenate"))
+@checked(joined=one_of("+", "×", "concatenate"))
 def show_block(
     branches: Sequence[Sequence[str]], joined: str = "+", after: Sequence[str] = ()
 ) -> Figure:
@@ -227,7 +227,8 @@ def show_block(
     Args:
         branches: What each branch does to the input, in order. A branch that does nothing is a
             shortcut.
-        joined: Are the branches added, ``"+"``, or is each one's output kept, ``"concatenate"``?
+        joined: Are the branches added, ``"+"``, or multiplied, ``"×"``, or is each one's output
+            kept, ``"concatenate"``?
         after: What happens to the result.
 
     >>> figure = show_block([["3 × 3", "ReLU", "3 × 3"], []], after=["ReLU"])
