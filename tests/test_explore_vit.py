@@ -23,7 +23,7 @@ SIZES = ["patch_size", "width", "depth", "heads"]
 def trained() -> ViT:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = small_vit(width=32, depth=2)
+        model = small_vit(width=32, depth=2, patch_size=4)
     fit(model, TRAIN[:2000], epochs=3, batch_size=32, lr=0.03)
     return model
 
@@ -75,7 +75,7 @@ def test_half_precision_is_enough(trained: ViT) -> None:
         original, shipped = trained(TEST.images[:200]), explorer.model(TEST.images[:200])
     assert (original - shipped).abs().max() < 0.02 < original.std()
     assert len(pack(trained)) == 2 * sum(p.numel() for p in trained.parameters())
-    again = unpack(pack(explorer.model), small_vit(width=32, depth=2))
+    again = unpack(pack(explorer.model), small_vit(width=32, depth=2, patch_size=4))
     for p, q in zip(again.parameters(), explorer.model.parameters(), strict=True):
         assert torch.equal(p, q)
 
@@ -128,7 +128,11 @@ def test_without_positions_the_order_does_not_matter(trained: ViT) -> None:
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, Any], error: type, message: str) -> None:
-    good = {"model": small_vit(), "gallery": TEST.images[:2], "classes": TEST.classes}
+    good = {
+        "model": small_vit(depth=4, patch_size=4),
+        "gallery": TEST.images[:2],
+        "classes": TEST.classes,
+    }
     with pytest.raises(error, match=message):
         ViTExplorer(**{**good, **arguments})
 

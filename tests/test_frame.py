@@ -144,7 +144,8 @@ def test_a_stroke_on_the_board(show: Callable) -> None:
 
 def test_a_patch_is_covered(show: Callable) -> None:
     """The whole network, and the attention of every head drawn."""
-    page = show(ViTExplorer(small_vit(), torch.rand(4, 1, 28, 28), [str(i) for i in range(10)]))
+    model = small_vit(depth=4, patch_size=4)
+    page = show(ViTExplorer(model, torch.rand(4, 1, 28, 28), [str(i) for i in range(10)]))
     page.get_by_role("application").focus()
 
     def act() -> int:

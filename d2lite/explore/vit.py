@@ -54,7 +54,7 @@ class ViTExplorer(NetworkExplorer):
     The network runs where the figure is shown, on its weights in 16 bits.
 
     Args:
-        model: A trained ``ViT`` for images of 28 × 28 and 10 classes.
+        model: A trained ``ViT``, or one of the same form, for images of 28 × 28 and 10 classes.
         gallery: Images to pick from, (N, 1, 28, 28), from 0 to 1; at most 40.
         classes: The names of the 10 classes.
         image: The garment, (28, 28) from 0 to 1. The gallery's first image, unless given.
@@ -73,7 +73,7 @@ class ViTExplorer(NetworkExplorer):
     >>> from d2lite.nets.vit import small_vit
     >>> explorer = ViTExplorer(small_vit(), torch.rand(2, 1, 28, 28), list("abcdefghij"))
     >>> explorer.attention.shape  # layers, heads, from each token, to each
-    torch.Size([4, 4, 50, 50])
+    torch.Size([2, 4, 17, 17])
     """
 
     patch_size = traitlets.Int(read_only=True).tag(sync=True)
@@ -89,20 +89,20 @@ class ViTExplorer(NetworkExplorer):
     label = traitlets.Unicode("ViT explorer").tag(sync=True)
 
     def __init__(self, model: ViT, gallery: Tensor, classes: Sequence[str], **traits: Any) -> None:
-        if not isinstance(model, ViT) or not len(model.encoder):
-            raise TypeError(NO_FIT)
-        side = model.patches.kernel_size[0]
-        sizes = {
-            "patch_size": side,
-            "width": model.patches.out_channels,
-            "depth": len(model.encoder),
-            "heads": model.encoder[0].self_attn.num_heads,
-        }
+        try:
+            sizes = {
+                "patch_size": model.patches.kernel_size[0],
+                "width": model.patches.out_channels,
+                "depth": len(model.encoder),
+                "heads": model.encoder[0].self_attn.num_heads,
+            }
+        except (AttributeError, IndexError):
+            raise TypeError(NO_FIT) from None
         for name, size in sizes.items():
             self.set_trait(name, size)
         with torch.device("meta"):
-            shapes = [p.shape for p in self._blank().parameters()]
-        if [p.shape for p in model.parameters()] != shapes:
+            shapes = {name: p.shape for name, p in self._blank().named_parameters()}
+        if {name: p.shape for name, p in model.named_parameters()} != shapes:
             raise TypeError(NO_FIT)
         self.set_trait("weights", pack(model))
         super().__init__(gallery, classes, **traits)
