@@ -1,6 +1,6 @@
 """Which of the small networks leads, each at its own rate? Behind the chapter on the comparison.
 
-    python benchmarks/claims/comparison.py    # writes comparison.csv beside it; CPU minutes
+    python benchmarks/claims/comparison.py    # writes comparison.csv beside it; 45 CPU-minutes
 
 The seven small networks, and LeNet with the batch normalization that the other six have. Each sees
 8,000 garments six times, by the recipe of ``fit``, at five rates, from one seed; the rate that is
