@@ -90,11 +90,12 @@ class ViTExplorer(NetworkExplorer):
 
     def __init__(self, model: ViT, gallery: Tensor, classes: Sequence[str], **traits: Any) -> None:
         try:
+            first: Any = model.encoder[0]
             sizes = {
                 "patch_size": model.patches.kernel_size[0],
                 "width": model.patches.out_channels,
                 "depth": len(model.encoder),
-                "heads": model.encoder[0].self_attn.num_heads,
+                "heads": first.self_attn.num_heads,
             }
         except (AttributeError, IndexError):
             raise TypeError(NO_FIT) from None
@@ -139,7 +140,7 @@ class ViTExplorer(NetworkExplorer):
         """To which token each token attends: (depth, heads, tokens, tokens), rows add up to 1."""
         model, weights = self.model, []
 
-        def keep(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        def keep(layer: Any, given: tuple[Tensor, ...]) -> None:
             x = layer.norm1(given[0])
             weights.append(layer.self_attn(x, x, x, average_attn_weights=False)[1][0])
 

@@ -88,8 +88,8 @@ class ConvNeXt(nn.Module):
         stem = nn.Conv2d(in_channels, channels[0], patch_size, stride=patch_size)
         between = [nn.Sequential(stem, LayerNorm2d(channels[0], eps=1e-6))]
         for before, behind in pairwise(channels):
-            down = nn.Conv2d(before, behind, 2, stride=2)
-            between.append(nn.Sequential(LayerNorm2d(before, eps=1e-6), down))
+            halve = nn.Conv2d(before, behind, 2, stride=2)
+            between.append(nn.Sequential(LayerNorm2d(before, eps=1e-6), halve))
         self.stages = nn.Sequential()
         for down, width, count in zip(between, channels, blocks, strict=True):
             stage = [ConvNeXtBlock(width, scale) for _ in range(count)]
@@ -99,7 +99,8 @@ class ConvNeXt(nn.Module):
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, C, H, W) to scores (N, num_classes)."""

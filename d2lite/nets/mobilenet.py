@@ -52,7 +52,7 @@ class InvertedResidual(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, expansion: int = 6):
         super().__init__()
         wide = expansion * in_channels
-        widen = conv_bn_relu6(in_channels, wide, 1) if expansion > 1 else []
+        widen = conv_bn_relu6(in_channels, wide, 1) if expansion > 1 else []  # type: ignore
         self.path = nn.Sequential(
             *widen,
             *conv_bn_relu6(wide, wide, 3, stride, groups=wide),
