@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from conftest import assert_legible_and_accessible, handlers, settle
+from conftest import assert_legible_and_accessible, settle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Page, expect
@@ -317,19 +317,6 @@ def test_a_press_chooses_a_unit(page: Page) -> None:
     expect(page.get_by_role("status").last).to_contain_text(
         "C1, map 5, row 27, column 27: 25 products"
     )
-
-
-def test_two_views_share_one_state(show: Callable, trained: LeNet) -> None:
-    page = show(explore(trained), views=2)
-    page.get_by_role("button", name="garment 3", exact=True).first.click()
-    settle(page)
-    says = page.locator(".d2-bars .d2-readout")
-    expect(says.nth(1)).to_have_text(says.nth(0).inner_text())
-
-
-def test_a_view_that_is_gone_hears_nothing(show: Callable, trained: LeNet) -> None:
-    added, left = handlers(show(explore(trained), views=0))
-    assert added > 3 and left == 0
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

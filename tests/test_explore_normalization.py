@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import assert_legible_and_accessible, handlers, settle, slide
+from conftest import assert_legible_and_accessible, settle, slide
 from playwright.sync_api import Page, expect
 from torch import Tensor
 
@@ -379,13 +379,6 @@ def test_two_views_share_one_state(show: Callable) -> None:
     for view in range(2):
         expect(page.get_by_role("radio", name="Group").nth(view)).to_be_checked()
         expect(page.get_by_role("status").nth(view)).to_contain_text("4 means and 4 variances")
-
-
-def test_a_view_that_is_gone_hears_nothing(show: Callable) -> None:
-    page = show(NormalizationExplorer(), views=0)
-    before, after = handlers(page)
-    assert before > 8
-    assert after == 0
 
 
 EXAMPLES = [

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from conftest import assert_legible_and_accessible, handlers, settle
+from conftest import assert_legible_and_accessible, settle
 from playwright.sync_api import Page, expect
 
 from d2lite.data import fashion_mnist
@@ -217,19 +217,6 @@ def test_a_press_and_the_keyboard_choose(page: Page, trained: ViT) -> None:
     assert says(page) == verdict(explorer)
     page.keyboard.press("Space")
     assert says(page) == before
-
-
-def test_two_views_share_one_state(show: Callable, trained: ViT) -> None:
-    page = show(explore(trained), views=2)
-    page.get_by_role("button", name="garment 3", exact=True).first.click()
-    settle(page)
-    lines = page.locator(".d2-bars .d2-readout")
-    expect(lines.nth(1)).to_have_text(lines.nth(0).inner_text())
-
-
-def test_a_view_that_is_gone_hears_nothing(show: Callable, trained: ViT) -> None:
-    added, left = handlers(show(explore(trained), views=0))
-    assert added > 3 and left == 0
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

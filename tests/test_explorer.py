@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, settle, violations
+from conftest import ROOT, handlers, settle, violations
 from IPython.core.formatters import DisplayFormatter
 from playwright.sync_api import Browser, Page
 
@@ -108,6 +108,35 @@ def test_what_is_read_is_named_when_it_is_refused() -> None:
         ValueError, match=r"^layers=\[\[3\], \[0\]\]: \[1\]=\[0\]: kernel_size=0: must be"
     ):
         explore.ReceptiveFieldExplorer(layers=[[3], [0]])
+
+
+# ---- In the browser: views of one ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS)
+def test_a_view_hears_each_trait_and_when_it_is_gone_nothing(
+    explorer: Callable[..., Explorer], show: Callable[..., Page]
+) -> None:
+    made = explorer()
+    classes = type(made).__mro__[: type(made).__mro__.index(Explorer) + 1]
+    own = {name for each in classes for name in vars(each)}
+    settable = [
+        name
+        for name, trait in made.traits(sync=True).items()
+        if name in own and name[0] != "_" and not trait.read_only
+    ]
+    assert handlers(show(made, views=0)) == [len(settable), 0]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_two_views_of_a_network_share_one_state(show: Callable[..., Page], name: str) -> None:
+    make = getattr(explore, name)
+    page = show(make(NETWORKS[name], torch.rand(3, 1, 28, 28), list("abcdefghij")), views=2)
+    says = page.locator(".d2-bars .d2-readout")
+    before = says.nth(1).inner_text()
+    page.get_by_role("button", name="garment 3", exact=True).first.click()
+    settle(page)
+    assert says.nth(1).inner_text() == says.nth(0).inner_text() != before
 
 
 # ---- In the browser: one beside the other --------------------------------------------------------

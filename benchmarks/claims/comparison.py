@@ -9,21 +9,20 @@ where the chapter's first race gives them the same time. One row for each networ
 the 2,000 images to choose by, and on the 10,000 test images.
 """
 
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 from table import write_table
 from torch import nn
 
 from d2lite.data import fashion_mnist
-from d2lite.nets.alexnet import small_alexnet
-from d2lite.nets.densenet import small_densenet
-from d2lite.nets.googlenet import small_googlenet
 from d2lite.nets.lenet import LeNet
-from d2lite.nets.nin import small_nin
-from d2lite.nets.resnet import small_resnet
-from d2lite.nets.vgg import small_vgg
 from d2lite.train import evaluate, fit
+
+sys.path.append(str(Path(__file__).parent.parent))
+import nets
 
 HEAD = ["Network", "Rate", "Seed", "Chosen by, %", "Test, %"]
 RATES, SEEDS, EPOCHS = (0.03, 0.1, 0.3, 1.0, 3.0), 5, 6
@@ -45,13 +44,7 @@ def normalized_lenet() -> LeNet:
 NETS: dict[str, Callable[[], nn.Module]] = {
     "LeNet": LeNet,
     "LeNet, batch norm": normalized_lenet,
-    "AlexNet": small_alexnet,
-    "VGG": small_vgg,
-    "NiN": small_nin,
-    "GoogLeNet": small_googlenet,
-    "ResNet": small_resnet,
-    "DenseNet": small_densenet,
-}
+} | nets.NETS
 
 
 def run(name: str, rate: float, seed: int) -> list:

@@ -67,7 +67,6 @@ class ConvNeXt(nn.Module):
         channels: Of each stage.
         blocks: Number of blocks, stage by stage.
         num_classes: Scores that come out.
-        scale: See ``ConvNeXtBlock``.
 
     >>> model = ConvNeXt(1, 2, [8, 16], [1, 2], num_classes=10)
     >>> model(torch.zeros(2, 1, 8, 8)).shape
@@ -82,7 +81,6 @@ class ConvNeXt(nn.Module):
         channels: Sequence[int],
         blocks: Sequence[int],
         num_classes: int,
-        scale: float = 1e-6,
     ):
         super().__init__()
         stem = nn.Conv2d(in_channels, channels[0], patch_size, stride=patch_size)
@@ -92,7 +90,7 @@ class ConvNeXt(nn.Module):
             between.append(nn.Sequential(LayerNorm2d(before, eps=1e-6), halve))
         self.stages = nn.Sequential()
         for down, width, count in zip(between, channels, blocks, strict=True):
-            stage = [ConvNeXtBlock(width, scale) for _ in range(count)]
+            stage = [ConvNeXtBlock(width) for _ in range(count)]
             self.stages.append(nn.Sequential(down, *stage))
         self.norm = nn.LayerNorm(channels[-1], eps=1e-6)
         self.fc = nn.Linear(channels[-1], num_classes)
@@ -116,17 +114,3 @@ def convnext_tiny(num_classes: int = 1000) -> ConvNeXt:
     28589128
     """
     return ConvNeXt(3, 4, [96, 192, 384, 768], [3, 3, 9, 3], num_classes)
-
-
-def small_convnext(
-    channels: Sequence[int] = (24, 48), blocks: Sequence[int] = (2, 2), num_classes: int = 10
-) -> ConvNeXt:
-    """Make a small ConvNeXt for grey images (N, 1, 28, 28): maps of 14 × 14, then of 7 × 7.
-
-    Its patches are 2 × 2 and its scales start at 0.1: it has few blocks, so that they need not
-    start as nothing.
-
-    >>> small_convnext()(torch.zeros(2, 1, 28, 28)).shape
-    torch.Size([2, 10])
-    """
-    return ConvNeXt(1, 2, channels, blocks, num_classes, scale=0.1)

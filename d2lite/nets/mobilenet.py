@@ -121,7 +121,7 @@ def mobilenet_v2(num_classes: int = 1000) -> nn.Sequential:
 
 
 def small_mobilenet() -> nn.Sequential:
-    """Make a small MobileNetV2 for grey images (N, 1, 28, 28): 39,082 parameters.
+    """Make a small MobileNetV2 for gray images (N, 1, 28, 28): 39,082 parameters.
 
     >>> import torch
     >>> small_mobilenet()(torch.zeros(2, 1, 28, 28)).shape

@@ -164,7 +164,7 @@ class ResNet(nn.Module):
 
 
 def imagenet_resnet(block: Block, channels: int, blocks: Sequence[int], num_classes: int) -> ResNet:
-    """Make a column of Table 1, for colour images of about 224 × 224.
+    """Make a column of Table 1, for color images of about 224 × 224.
 
     The first stage has ``channels``, and they double from stage to stage.
 
@@ -215,7 +215,7 @@ def _depth(depth: int) -> None:
 def small_resnet(
     depth: int = 14, width: int = 16, block: Block = basic_block, num_classes: int = 10
 ) -> ResNet:
-    """Make the ResNet of the paper's section 4.2 for grey images of 28 × 28.
+    """Make the ResNet of the paper's section 4.2 for gray images of 28 × 28.
 
     A convolution, three stages of n blocks each, a linear layer: 6n + 2 layers. Unlike the paper's,
     it pools after the first convolution, as the networks for ImageNet do, which divides the work by

@@ -92,7 +92,7 @@ def vit_b_16(num_classes: int = 1000) -> ViT:
 
 
 def small_vit(width: int = 48, depth: int = 2, patch_size: int = 7, num_classes: int = 10) -> ViT:
-    """Make a small vision transformer for grey images (N, 1, 28, 28): 16 patches, 4 heads.
+    """Make a small vision transformer for gray images (N, 1, 28, 28): 16 patches, 4 heads.
 
     >>> small_vit()(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
