@@ -112,6 +112,8 @@ def _layers(value: Any) -> list[Settings]:
                 found = full["kernel"] // 2
             check(f"{place}.{name}", found, rule)
             full[name] = type(found)(found)
+        if full.get("padding", 0) >= full.get("kernel", 1):
+            raise ValueError(f"{place}.padding={full['padding']}: must be < kernel")
         layers.append(full)
     if not layers or layers[-1] != {"kind": "dense", "units": 10}:
         raise ValueError('must end in {"kind": "dense", "units": 10}, the scores of 10 classes')
@@ -259,7 +261,7 @@ class TrainingExplorer(Explorer):
 
     _esm = _joined(
         *(HERE / f"{name}.js" for name in ("explorer", "chart", "network", "training_engine")),
-        *(HERE / f"{name}.js" for name in ("training_kernels", "training")),
+        *(HERE / f"training{name}.js" for name in ("_kernels", "_session", "")),
     )
     _css = _joined(*(HERE / f"{name}.css" for name in ("explorer", "network", "training"))).replace(
         ":where(.d2)", ":where(.d2-training)"

@@ -1,0 +1,1 @@
+const TRAINING_KERNELS = "";
