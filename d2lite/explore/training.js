@@ -128,13 +128,14 @@ export function reading(runs, history, reports = []) {
   return namesOf(runs).map((name, i) => {
     const noted = history[i], lead = runs.length > 1 ? `${name}: ` : "";
     if (reports[i]?.error) return `${lead}${reports[i].error}.`;
-    if (!noted?.step.length) return `${lead}not trained yet.`;
+    if (!noted?.step.length) return `${lead}not trained yet.`.replace(/^n/, "N");
     const [step, train, held] = [noted.loss.length, noted.train_accuracy.at(-1),
       noted.held_out_accuracy.at(-1)];
     const time = reports[i]?.seconds ? ` (${reports[i].seconds.toFixed(1)} s)` : "";
     const lost = reports[i]?.lost ? `, then it diverged` : "";
-    return `${lead}after ${counted(step, "step")}${time}${lost}, right on ${percent(held)} of the held-out ` +
-      `garments and ${percent(train)} of those it learns from.`;
+    const told = `after ${counted(step, "step")}${time}${lost}, right on ${percent(held)} of the held-out ` +
+      `garments, ${percent(train)} of those it learns from.`;
+    return lead + (lead ? told : `A${told.slice(1)}`);
   }).join(" ");
 }
 
@@ -220,7 +221,7 @@ function mapsPanel(panel, { kernels, maps }) {
   };
   const row = (name, made) => panel.append(h("div", { class: "d2-layer" }, h("b", {}, name), made.canvas));
   const garment = picture("The garment", 1, 28, 28, 84), says = h("p", { class: "d2-hint" });
-  panel.append(h("div", { class: "d2-layer d2-garment" }, says, garment.canvas));
+  panel.append(h("div", { class: "d2-layer d2-garment" }, garment.canvas, says));
   const own = kernels && picture("Kernels of the first layer", kernels.count, kernels.side, kernels.side, 40);
   if (own) row(maps.length ? "First kernels" : "First weights", own);
   const each = maps.map(({ first, shape: [count, rows, columns] }) => {
@@ -391,10 +392,10 @@ function render({ model, el }) {
   const panel = h("div", { class: "d2-panel" }), words = readout(), problem = h("p", { class: "d2-problem" });
   const garment = slider(view, "garment", { label: "Garment", max: 199,
     hidden: () => get("view") !== "maps" });
-  const root = figure(view, "d2-training", runsRow,
-    h("div", { class: "d2-network" }, chips, h("div", { class: "d2-tools" }, add)), editor, problem,
+  const root = figure(view, "d2-training", control(view, runsRow, () => !several(), () => {}),
+    h("div", { class: "d2-network" }, chips, add), problem, editor,
     h("div", { class: "d2-controls d2-main" }, ...inRuns,
-      h("div", { class: "d2-tools" }, start, one, reset), progress),
+      h("div", { class: "d2-tools" }, start, one, reset, compare), progress),
     more, h("div", { class: "d2-charts" }, lossChart, accuracyChart),
     h("p", { class: "d2-hint" }, key(tone("muted"), null), " held out ", key(tone("muted"), "2 3"),
       " what it learns from"),
@@ -443,10 +444,10 @@ function render({ model, el }) {
   function showControls() {
     const names = namesOf(runs());
     if (!equal(shownNames, shownNames = names))
-      runsRow.replaceChildren(h("legend", {}, several() ? "Runs" : "One run"), ...several()
-        ? names.map((name, i) => h("label", { class: "d2-tick" }, h("input", { type: "radio",
-          name: `d2-run-${id}`, value: i, onchange: () => view.set("selected", i) }),
-        key(tone(LOOKS[i][0]), null), name)) : [], compare, ...several() ? [remove, everyRun] : []);
+      runsRow.replaceChildren(h("legend", {}, "Runs"), ...names.map((name, i) =>
+        h("label", { class: "d2-tick" }, h("input", { type: "radio", name: `d2-run-${id}`, value: i,
+          onchange: () => view.set("selected", i) }), key(tone(LOOKS[i][0]), null), name)),
+      remove, everyRun);
     for (const input of runsRow.querySelectorAll("[type=radio]"))
       input.checked = Number(input.value) === get("selected");
     compare.disabled = runs().length === 3;

@@ -120,8 +120,7 @@ export function trainingSession(engine, post) {
   /** Note loss and accuracy on some that it learns from and on all that are held out. */
   function* measure(run) {
     const { noted, net, settings } = run, wrong = [];
-    const parts = [[0, Math.min(settings.garments, 500)], [data.count, data.heldOut]];
-    noted.step.push(run.step);
+    const parts = [[0, Math.min(settings.garments, 300)], [data.count, data.heldOut]];
     for (const [part, [from, count]] of parts.entries()) {
       let loss = 0, right = 0;
       for (let start = from; start < from + count; start += CHUNK) {
@@ -141,6 +140,7 @@ export function trainingSession(engine, post) {
       noted[part ? "held_out_loss" : "train_loss"].push(Number((loss / count).toFixed(4)));
       noted[part ? "held_out_accuracy" : "train_accuracy"].push(Number((right / count).toFixed(4)));
     }
+    noted.step.push(run.step);
     run.wrong = wrong.sort((a, b) => b.share - a.share);
   }
 
@@ -148,7 +148,7 @@ export function trainingSession(engine, post) {
   const behind = () => alive().filter((run) => run.step < until).sort((a, b) => a.step - b.step)[0];
 
   function* advance() {
-    const every = Math.max(1, Math.round(steps / 20));
+    const every = Math.max(1, Math.round(steps / 12));
     for (;;) {
       for (const run of alive()) if (!run.noted.step.length) yield* measure(run);
       const run = behind();
