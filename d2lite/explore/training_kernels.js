@@ -1,1 +1,0 @@
-const TRAINING_KERNELS = "";
