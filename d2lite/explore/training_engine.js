@@ -106,6 +106,60 @@ function trainingEngine(bytes = null) {
             if (!next) w -= channels;
           }
     },
+
+    /** The bias's gradient: each channel's sum over all places, image by image. */
+    sum(gradient, sums, channels, images, places) {
+      heap.fill(0, sums, sums + channels);
+      for (let n = 0; n < images; n++, gradient += places * channels)
+        for (let o = 0; o < channels; o++) {
+          let sum = 0;
+          for (let i = 0, at = gradient + o; i < places; i++, at += channels) sum += heap[at];
+          heap[sums + o] += sum;
+        }
+    },
+
+    /** ReLU, or with a slope for x < 0 leaky ReLU. */
+    rectify(x, y, count, slope) {
+      for (const end = x + count; x < end; x++, y++)
+        heap[y] = heap[x] > 0 ? heap[x] : slope * heap[x];
+    },
+    rectifyBackward(x, yGradient, xGradient, count, slope) {
+      for (const end = x + count; x < end; x++, yGradient++, xGradient++)
+        heap[xGradient] = heap[x] > 0 ? heap[yGradient] : slope * heap[yGradient];
+    },
+
+    /** The largest of each size × size window, of images of height × width pixels. */
+    maxpool(x, y, channels, images, height, width, size) {
+      const row = width * channels;
+      for (let n = 0; n < images; n++)
+        for (let i = 0; i <= height - size; i += size)
+          for (let j = 0; j <= width - size; j += size)
+            for (let c = 0, at = x + ((n * height + i) * width + j) * channels; c < channels; c++) {
+              let most = heap[at];
+              for (let r = 0, p = at++; r < size; r++, p += row)
+                for (let q = p, end = p + size * channels; q < end; q += channels)
+                  if (!(heap[q] <= most)) most = heap[q];
+              heap[y++] = most;
+            }
+    },
+    /** Each gradient goes to the first of the largest, as in PyTorch. */
+    maxpoolBackward(x, y, yGradient, xGradient, channels, images, height, width, size) {
+      const row = width * channels, there = xGradient - x;
+      heap.fill(0, xGradient, xGradient + images * height * row);
+      for (let n = 0; n < images; n++)
+        for (let i = 0; i <= height - size; i += size)
+          for (let j = 0; j <= width - size; j += size)
+            for (let c = 0, at = x + ((n * height + i) * width + j) * channels; c < channels; c++) {
+              search: for (let r = 0, p = at++; r < size; r++, p += row)
+                for (let q = p, end = p + size * channels; q < end; q += channels)
+                  if (heap[q] === heap[y]) {
+                    heap[q + there] = heap[yGradient];
+                    break search;
+                  }
+              y++;
+              yGradient++;
+            }
+    },
   });
 
   // ---- A network --------------------------------------------------------------------------------
@@ -159,19 +213,20 @@ function trainingEngine(bytes = null) {
       return made;
     }
 
-    // From PyTorch's order to that of the heap, and back.
-    function pack(values, x, place, n) {
-      for (let image = 0, from = 0; image < n; image++)
+    /** Call f with each number's place in the heap's order, in PyTorch's, and its image. */
+    function ordered(x, n, f) {
+      for (let image = 0, i = 0; image < n; image++)
         for (let c = 0; c < x.c; c++)
           for (let at = image * x.size + c, end = at + x.size - c; at < end; at += x.stored)
-            place.values[at] = values[from++];
+            f(at, i++, image);
     }
-    function unpack(x, place, n) {
+    function pack(values, x, to, n) {
+      if (x.stored === 1) to.values.set(values.subarray(0, n * x.size)); // the same order
+      else ordered(x, n, (at, i) => { to.values[at] = values[i]; });
+    }
+    function unpack(x, from, n) {
       const values = new Float32Array(n * x.c * x.h * x.w);
-      for (let image = 0, to = 0; image < n; image++)
-        for (let c = 0; c < x.c; c++)
-          for (let at = image * x.size + c, end = at + x.size - c; at < end; at += x.stored)
-            values[to++] = place.values[at];
+      ordered(x, n, (at, i) => { values[i] = from.values[at]; });
       return values;
     }
 
@@ -205,7 +260,7 @@ function trainingEngine(bytes = null) {
       const bias = parameter(`${name}.bias`, [y.c], biases);
       const size = k * k * x.stored * y.stored, none = need(x.stored, true);
       const packed = need(size, true), packedGradient = need(size, true);
-      const packedBias = need(y.stored, true);
+      const packedBias = need(y.stored, true), sums = need(y.stored, true);
       const h = x.h + 2 * padding, w = x.w + 2 * padding; // of the padded input
       const padded = padding ? need(h * w * x.stored) : x.data;
       // The input's gradient is a convolution, too: of the output's, spread, with turned weights.
@@ -233,12 +288,10 @@ function trainingEngine(bytes = null) {
         backward(n) {
           kernel.convolveBackward(padded.at, y.gradient.at, packedGradient.at,
             ...windows(k, stride, h, w, x.stored, y, n));
-          const from = packedGradient.values, to = weight.gradient, given = y.gradient.values;
+          const from = packedGradient.values, to = weight.gradient;
           each((i, at) => { to[i] = from[at]; });
-          const sums = new Float64Array(y.stored);
-          for (let at = 0; at < n * y.size; at += y.stored)
-            for (let o = 0; o < y.stored; o++) sums[o] += given[at + o];
-          bias.gradient.set(sums.subarray(0, y.c));
+          kernel.sum(y.gradient.at, sums.at, y.stored, n, y.h * y.w);
+          bias.gradient.set(sums.values.subarray(0, y.c));
           if (x === input) return; // nobody asks for the gradient of the images
           if (!same) spread(y, y.gradient, padGradient, tall, wide, border, stride, n);
           kernel.convolve(padGradient.at, turned.at, none.at, x.gradient.at,
@@ -261,17 +314,12 @@ function trainingEngine(bytes = null) {
         } };
     }
 
-    /** ReLU, or with a slope for x < 0 leaky ReLU: an activation without a call for each number. */
     function rectifier(x, slope) {
       const y = like(x);
       return { y,
-        forward(n) {
-          const from = x.data.values, to = y.data.values;
-          for (let i = 0; i < n * x.size; i++) to[i] = from[i] > 0 ? from[i] : slope * from[i];
-        },
+        forward(n) { kernel.rectify(x.data.at, y.data.at, n * x.size, slope); },
         backward(n) {
-          const a = x.data.values, from = y.gradient.values, to = x.gradient.values;
-          for (let i = 0; i < n * x.size; i++) to[i] = a[i] > 0 ? from[i] : slope * from[i];
+          kernel.rectifyBackward(x.data.at, y.gradient.at, x.gradient.at, n * x.size, slope);
         } };
     }
 
@@ -284,52 +332,48 @@ function trainingEngine(bytes = null) {
     }
     const below = (x) => (1 + erf(x * Math.SQRT1_2)) / 2; // the share of a normal distribution
 
-    /** Windows of size × size, side by side; what is left over at the end counts for nothing. */
-    function pooling(x, { size }, largest) {
-      const y = tensor(x.c, Math.floor(x.h / size), Math.floor(x.w / size), x.stored);
-      const row = x.w * x.stored, column = x.stored;
-      /** Call f with each number's place in y and that of its window's first number in x. */
-      function each(n, f) {
-        for (let image = 0, to = 0; image < n; image++)
-          for (let i = 0; i < y.h; i++)
-            for (let j = 0; j < y.w; j++)
-              for (let c = 0, at = image * x.size + i * size * row + j * size * column;
-                c < column; c++, at++, to++) f(to, at);
-      }
+    /** What sums up shares of x: `each` calls f with the places of x and those in y they are for. */
+    function gather(x, y, each, share) {
       return { y,
         forward(n) {
-          const from = x.data.values, to = y.data.values;
-          if (largest) each(n, (i, at) => {
-            let most = from[at];
-            for (let r = 0; r < size; r++)
-              for (let s = 0; s < size; s++) {
-                const value = from[at + r * row + s * column];
-                if (value > most || value !== value) most = value;
-              }
-            to[i] = most;
-          });
-          else each(n, (i, at) => {
-            let sum = 0;
-            for (let r = 0; r < size; r++)
-              for (let s = 0; s < size; s++) sum += from[at + r * row + s * column];
-            to[i] = sum / size ** 2;
-          });
+          const from = x.data.values, to = y.data.values.fill(0);
+          each(n, (i, o) => { to[o] += share * from[i]; });
         },
         backward(n) {
-          const a = x.data.values, b = y.data.values;
-          const from = y.gradient.values, to = x.gradient.values;
-          to.fill(0, 0, n * x.size);
-          if (largest) each(n, (i, at) => { // to the first of the largest, as in PyTorch
-            for (let r = 0; r < size; r++)
-              for (let s = 0; s < size; s++) {
-                const place = at + r * row + s * column;
-                if (a[place] === b[i]) { to[place] = from[i]; return; }
-              }
-          });
-          else each(n, (i, at) => {
-            for (let r = 0; r < size; r++)
-              for (let s = 0; s < size; s++) to[at + r * row + s * column] = from[i] / size ** 2;
-          });
+          const from = y.gradient.values, to = x.gradient.values.fill(0);
+          each(n, (i, o) => { to[i] = share * from[o]; });
+        } };
+    }
+
+    function flatten(x) {
+      const y = flat(x.c * x.h * x.w), gap = y.stored - y.c;
+      return gather(x, y, (n, f) => ordered(x, n, (at, i, image) => f(at, i + image * gap)), 1);
+    }
+
+    // Windows of size × size stand side by side; what is left over at the end is ignored.
+    const pooled = (x, size) =>
+      tensor(x.c, Math.floor(x.h / size), Math.floor(x.w / size), x.stored);
+
+    function avgpool(x, size) {
+      const y = pooled(x, size);
+      return gather(x, y, (n, f) => {
+        for (let row = 0; row < n * y.h * size; row++)
+          for (let j = 0; j < y.w * size; j++) {
+            const image = Math.floor(row / (y.h * size)), i = row % (y.h * size);
+            const at = ((image * x.h + i) * x.w + j) * x.stored;
+            const to = (Math.floor(row / size) * y.w + Math.floor(j / size)) * x.stored;
+            for (let c = 0; c < x.stored; c++) f(at + c, to + c);
+          }
+      }, 1 / size ** 2);
+    }
+
+    function maxpool(x, size) {
+      const y = pooled(x, size);
+      return { y,
+        forward(n) { kernel.maxpool(x.data.at, y.data.at, x.stored, n, x.h, x.w, size); },
+        backward(n) {
+          kernel.maxpoolBackward(x.data.at, y.data.at, y.gradient.at, x.gradient.at,
+            x.stored, n, x.h, x.w, size);
         } };
     }
 
@@ -407,11 +451,9 @@ function trainingEngine(bytes = null) {
         } };
     }
 
-    function flatten(x) {
-      const y = flat(x.c * x.h * x.w);
-      return { y,
-        forward(n) { pack(unpack(x, x.data, n), y, y.data, n); },
-        backward(n) { pack(unpack(y, y.gradient, n), x, x.gradient, n); } };
+    function window(x, size, check) {
+      check({ size: [size, 1, Math.min(x.h, x.w)] });
+      return size;
     }
 
     // What each kind of layer is, and what it asks of its settings and its input.
@@ -436,14 +478,8 @@ function trainingEngine(bytes = null) {
       sigmoid: (x) => activation(x, (v) => 1 / (1 + Math.exp(-v)), (_, y) => y * (1 - y)),
       gelu: (x) => activation(x, (v) => v * below(v),
         (v) => below(v) + v * Math.exp(-v * v / 2) / Math.sqrt(2 * Math.PI)),
-      maxpool(x, layer, at, check) {
-        check({ size: [layer.size, 1, Math.min(x.h, x.w)] });
-        return pooling(x, layer, true);
-      },
-      avgpool(x, layer, at, check) {
-        check({ size: [layer.size, 1, Math.min(x.h, x.w)] });
-        return pooling(x, layer, false);
-      },
+      maxpool: (x, { size }, at, check) => maxpool(x, window(x, size, check)),
+      avgpool: (x, { size }, at, check) => avgpool(x, window(x, size, check)),
       batchnorm: (x, _, at) => normalization(x, at),
       dropout(x, { p = 0.5 }, at, check) {
         if (!(p >= 0 && p < 1)) check.fail(`p=${p}: must be ≥ 0 and < 1`);
