@@ -11,6 +11,7 @@ from d2lite.explore.optimizer import OptimizerExplorer
 from d2lite.explore.output_size import OutputSizeExplorer
 from d2lite.explore.receptive_field import ReceptiveFieldExplorer
 from d2lite.explore.schedule import ScheduleExplorer
+from d2lite.explore.training import TrainingExplorer
 from d2lite.explore.transposed import TransposedExplorer
 from d2lite.explore.vit import ViTExplorer
 
@@ -26,6 +27,7 @@ __all__ = [
     "OutputSizeExplorer",
     "ReceptiveFieldExplorer",
     "ScheduleExplorer",
+    "TrainingExplorer",
     "TransposedExplorer",
     "ViTExplorer",
 ]

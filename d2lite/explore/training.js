@@ -79,7 +79,7 @@ function ask(model) {
   });
 }
 
-async function unpackGarments({ labels, images, held_out: heldOut }) {
+export async function unpackGarments({ labels, images, held_out: heldOut }) {
   const packed = typeof images === "string" ? bytesOf(images) : images;
   const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   const bytes = new Uint8Array(await new Response(unpacked).arrayBuffer());
@@ -87,6 +87,15 @@ async function unpackGarments({ labels, images, held_out: heldOut }) {
   bytes.forEach((both, i) => { shades[2 * i] = both >> 4; shades[2 * i + 1] = both & 15; });
   return { images: shades, labels: Uint8Array.from(labels, Number),
     count: labels.length - heldOut, heldOut };
+}
+
+/** For tests: a session without a page, to its end; the last report. */
+export async function trained(given, settings, train = "all") {
+  let last;
+  const session = trainingSession(trainingEngine(bytesOf(TRAINING_KERNELS)), (report) => { last = report; });
+  session.hear({ garments: await unpackGarments(given), settings, train, every: Infinity });
+  while (session.work(1000));
+  return { ...last, weights: [...last.weights] };
 }
 
 // ---- Words --------------------------------------------------------------------------------------
@@ -146,7 +155,7 @@ const LEFT = 40, RIGHT = 10, TOP = 22, BOTTOM = 32;
 
 /** A chart over the steps: of each run what it learns from, dotted, and what is held out. */
 function chart(svg, title, steps, [low, high], tell, runs) {
-  const width = widthOf(svg), box = { left: LEFT, right: width - RIGHT, top: TOP, bottom: TOP + 128 };
+  const width = widthOf(svg), box = { left: LEFT, right: width - RIGHT, top: TOP, bottom: TOP + 124 };
   const x = linear([0, steps], [box.left, box.right]), y = linear([low, high], [box.bottom, box.top]);
   const at = ([step, value]) => value === null ? null : [x(step), y(within(value, low, high))];
   const marks = runs.flatMap(([dotted, full], i) => [
@@ -393,13 +402,13 @@ function render({ model, el }) {
   const garment = slider(view, "garment", { label: "Garment", max: 199,
     hidden: () => get("view") !== "maps" });
   const root = figure(view, "d2-training", control(view, runsRow, () => !several(), () => {}),
-    h("div", { class: "d2-network" }, chips, add), problem, editor,
+    h("div", { class: "d2-layers" }, chips, add), problem, editor,
     h("div", { class: "d2-controls d2-main" }, ...inRuns,
-      h("div", { class: "d2-tools" }, start, one, reset, compare), progress),
-    more, h("div", { class: "d2-charts" }, lossChart, accuracyChart),
-    h("p", { class: "d2-hint" }, key(tone("muted"), null), " held out ", key(tone("muted"), "2 3"),
-      " what it learns from"),
-    h("div", { class: "d2-inside" }, tabs, garment), panel, words);
+      h("div", { class: "d2-tools" }, start, one, reset, compare)),
+    more, h("div", { class: "d2-both" }, h("div", { class: "d2-charts" }, lossChart, accuracyChart),
+      h("p", { class: "d2-hint d2-legend" }, h("span", {}, key(tone("muted"), null), " held out"),
+        h("span", {}, key(tone("muted"), "2 3"), " what it learns from"), progress),
+      h("div", { class: "d2-inside" }, tabs, garment), panel), words);
 
   // The session.
   const none = () => new DataView(new ArrayBuffer(0));

@@ -49,9 +49,8 @@ def _network(text: str) -> list[Settings]:
     layers = []
     for word in text.split(", "):
         kind, *given = word.split()
-        layers.append(
-            {"kind": kind} | dict(zip(_KINDS[kind], map(float if kind == "dropout" else int, given)))
-        )
+        numbers = map(float if kind == "dropout" else int, given)
+        layers.append({"kind": kind} | dict(zip(_KINDS[kind], numbers, strict=False)))
     return layers
 
 
@@ -124,39 +123,45 @@ def _layers(value: Any) -> list[Settings]:
     return layers
 
 
+def _module(kind: str, inputs: int, flat: bool, **settings: Any) -> nn.Module:
+    """Make one layer for so many channels, or numbers."""
+    if kind == "conv":
+        kernel = (settings[name] for name in ("kernel", "stride", "padding"))
+        return nn.Conv2d(inputs, settings["channels"], *kernel)
+    if kind == "dense":
+        return nn.Linear(inputs, settings["units"])
+    if kind == "batchnorm":
+        return nn.BatchNorm1d(inputs) if flat else nn.BatchNorm2d(inputs)
+    kinds = {
+        "relu": nn.ReLU,
+        "tanh": nn.Tanh,
+        "sigmoid": nn.Sigmoid,
+        "leakyrelu": nn.LeakyReLU,
+        "gelu": nn.GELU,
+        "maxpool": nn.MaxPool2d,
+        "avgpool": nn.AvgPool2d,
+        "dropout": nn.Dropout,
+        "flatten": nn.Flatten,
+    }
+    return kinds[kind](*settings.values())
+
+
 def _build(layers: list[Settings]) -> nn.Sequential:
     """Make the layers, each for what the one before it gives."""
     made: list[nn.Module] = []
     x = torch.empty(2, 1, 28, 28, device="meta")
     for i, layer in enumerate(layers):
-        kind, inputs = layer["kind"], x.shape[1]
-        fits = x.ndim == (2 if kind == "dense" else 4)
-        if not fits and kind in ("conv", "maxpool", "avgpool", "dense"):
-            need = "a row of numbers: put flatten before it" if kind == "dense" else "maps"
-            raise ValueError(f"[{i}]: {kind} takes {need}")
-        norm = nn.BatchNorm1d if x.ndim == 2 else nn.BatchNorm2d
-        module: nn.Module = {
-            "conv": lambda: nn.Conv2d(
-                inputs, layer["channels"], layer["kernel"], layer["stride"], layer["padding"]
-            ),
-            "batchnorm": lambda: norm(inputs),
-            "relu": nn.ReLU,
-            "tanh": nn.Tanh,
-            "sigmoid": nn.Sigmoid,
-            "leakyrelu": nn.LeakyReLU,
-            "gelu": nn.GELU,
-            "maxpool": lambda: nn.MaxPool2d(layer["size"]),
-            "avgpool": lambda: nn.AvgPool2d(layer["size"]),
-            "dropout": lambda: nn.Dropout(layer["p"]),
-            "flatten": nn.Flatten,
-            "dense": lambda: nn.Linear(inputs, layer["units"]),
-        }[kind]()
+        kind, flat = layer["kind"], x.ndim == 2
+        if kind == "dense" and not flat:
+            raise ValueError(f"[{i}]: dense takes a row of numbers: put flatten before it")
+        if kind in ("conv", "maxpool", "avgpool") and flat:
+            raise ValueError(f"[{i}]: {kind} takes maps, not a row of numbers")
+        made.append(_module(inputs=x.shape[1], flat=flat, **layer))
         try:
-            x = deepcopy(module).to("meta")(x)
+            x = deepcopy(made[-1]).to("meta")(x)
         except RuntimeError:
             shape = " × ".join(map(str, x.shape[1:]))
             raise ValueError(f"[{i}]: {kind} does not fit into {shape}") from None
-        made.append(module)
     return nn.Sequential(*made)
 
 
@@ -327,8 +332,8 @@ class TrainingExplorer(Explorer):
         state, values = self._state(), np.frombuffer(self.packed, "<f4").astype(np.float32)
         if len(values) != sum(x.numel() for x in state.values()):
             return None
-        parts = torch.from_numpy(values).split([x.numel() for x in state.values()])
-        found = {name: part.view(x.shape) for (name, x), part in zip(state.items(), parts)}
+        parts = iter(torch.from_numpy(values).split([x.numel() for x in state.values()]))
+        found = {name: next(parts).view(x.shape) for name, x in state.items()}
         with torch.device("meta"):
             counts = self.model().state_dict().keys() - found.keys()
         return found | {name: torch.tensor(0) for name in counts}
