@@ -389,7 +389,7 @@ def test_where_the_garments_do_not_come_it_says_so(show: Callable) -> None:
 
 def test_without_workers_it_trains_in_the_page_itself(show: Callable) -> None:
     page = show(TrainingExplorer(layers=LINEAR, steps=10))
-    page.evaluate("window.Worker = class { constructor() { throw Error('refused'); } }")
+    page.evaluate("() => { window.Worker = class { constructor() { throw Error(); } }; }")
     press(page, "Train")
     says(page).to_contain_text("After 10 steps")
 

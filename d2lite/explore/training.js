@@ -93,7 +93,7 @@ export async function unpackGarments({ labels, images, held_out: heldOut }) {
 export async function trained(given, settings, train = "all") {
   let last;
   const session = trainingSession(trainingEngine(bytesOf(TRAINING_KERNELS)), (report) => { last = report; });
-  session.hear({ garments: await unpackGarments(given), settings, train, every: Infinity });
+  session.hear({ garments: await unpackGarments(given), settings, train, pace: Infinity });
   while (session.work(1000));
   return { ...last, weights: [...last.weights] };
 }
@@ -425,21 +425,19 @@ function render({ model, el }) {
     later();
   }
   /** Open the session, where there is none, once the garments are there. */
-  const open = () => opening ??= (async () => {
-    try {
-      const data = session ? null : await garments(model);
-      if (data && root.isConnected) {
-        session = beginSession(hear);
-        session.tell({ garments: data, settings: settings(), every: prefersStillness() ? 1000 : 150 });
-        sent = JSON.stringify(settings());
-      }
-    } catch (error) {
-      news = `${error.message}: without them there is nothing to learn from. Try again; the rest works.`;
-    }
-    opening = null;
-    later();
+  async function open() {
+    if (session) return session;
+    opening ??= garments(model).then((data) => {
+      if (!root.isConnected) return;
+      session = beginSession(hear);
+      sent = JSON.stringify(settings());
+      session.tell({ garments: data, settings: settings(), pace: prefersStillness() ? 1000 : 150 });
+    }).catch(({ message }) => {
+      news = `${message}: without them there is nothing to learn from. Try again; the rest works.`;
+    }).finally(() => { opening = null; later(); });
+    await opening;
     return session;
-  })();
+  }
   async function train(how) {
     if (how === "all") news = session ? "Training." : "The garments are coming.";
     later();

@@ -70,14 +70,15 @@ function sizes(values, units, area) {
  * some milliseconds as long as it says that there is more. `post` hears what there is to see.
  */
 export function trainingSession(engine, post) {
-  let data, runs = [], steps = 0, until = 0, seen = {}, loop = null, told = 0, again = false;
+  let data, runs = [], steps = 0, until = 0, seen = {}, loop = null;
+  let every = 150, next = 0, again = false; // when to report
   const PROBE = 64, CHUNK = 50;
 
   function begin(settings) {
     const { layers, seed, initialization, garments, label_noise } = settings;
     const run = { settings, key: JSON.stringify(settings), step: 0, at: Infinity, order: [],
       seconds: 0, lost: null, error: null, wrong: [], labels: data.labels.slice(),
-      draw: uniform(seed + 1), augment: uniform(seed + 2), noted: { loss: [], step: [], train_loss: [],
+      shuffle: uniform(seed + 1), augment: uniform(seed + 2), noted: { loss: [], step: [], train_loss: [],
         train_accuracy: [], held_out_loss: [], held_out_accuracy: [] } };
     const random = uniform(seed + 3);
     for (let i = 0; i < garments; i++) if (random() < label_noise)
@@ -91,13 +92,13 @@ export function trainingSession(engine, post) {
   }
 
   /** The next garments of a run: each has its turn before one comes again. */
-  function draw(run) {
+  function drawn(run) {
     const { batch_size, garments } = run.settings, places = [];
     while (places.length < Math.min(batch_size, garments)) {
       if (run.at >= garments) {
         run.order = Array.from({ length: garments }, (_, i) => i);
         for (let i = garments - 1; i > 0; i--) {
-          const j = Math.floor(run.draw() * (i + 1));
+          const j = Math.floor(run.shuffle() * (i + 1));
           [run.order[i], run.order[j]] = [run.order[j], run.order[i]];
         }
         run.at = 0;
@@ -108,7 +109,7 @@ export function trainingSession(engine, post) {
   }
 
   function step(run) {
-    const { optimizer, momentum, weight_decay, seed } = run.settings, places = draw(run);
+    const { optimizer, momentum, weight_decay, seed } = run.settings, places = drawn(run);
     const { loss } = run.net.step(batchOf(data.images, places, run.settings, run.augment),
       Uint8Array.from(places, (place) => run.labels[place]), places.length, { optimizer, momentum,
         lr: rateAt(run.settings, run.step, steps), weightDecay: weight_decay, seed });
@@ -148,7 +149,7 @@ export function trainingSession(engine, post) {
   const behind = () => alive().filter((run) => run.step < until).sort((a, b) => a.step - b.step)[0];
 
   function* advance() {
-    const every = Math.max(1, Math.round(steps / 12));
+    const apart = Math.max(1, Math.round(steps / 12));
     for (;;) {
       for (const run of alive()) if (!run.noted.step.length) yield* measure(run);
       const run = behind();
@@ -157,7 +158,7 @@ export function trainingSession(engine, post) {
       step(run);
       run.seconds += (performance.now() - started) / 1000;
       yield;
-      if (run.lost === null && (run.step % every === 0 || run.step === steps)) yield* measure(run);
+      if (run.lost === null && (run.step % apart === 0 || run.step === steps)) yield* measure(run);
     }
   }
 
@@ -210,19 +211,21 @@ export function trainingSession(engine, post) {
   }
 
   function report(going) {
-    told = performance.now();
+    const started = performance.now();
     again = false;
     post({ going, look: look(), weights: going ? null : weights(runs[seen.selected]),
       runs: runs.map(({ noted, step, seconds, lost, error }) =>
         ({ noted, step, seconds, lost, error })) });
+    const now = performance.now();
+    next = now + Math.max(every, 4 * (now - started)); // looking takes a fifth of the time at most
   }
 
   return {
-    hear({ garments, settings, train, load, every = 150 }) {
+    hear({ garments, settings, train, load, pace }) {
       if (garments) data = garments;
+      if (pace) every = pace;
       if (settings) {
         ({ steps, seen } = settings);
-        seen.every = every;
         runs = settings.runs.map((each, i) => runs[i]?.key === JSON.stringify(each) ? runs[i]
           : runs.find(({ key }) => key === JSON.stringify(each)) ?? begin(each));
         runs = runs.map((run, i) => runs.indexOf(run) < i ? begin(run.settings) : run); // two alike
@@ -257,7 +260,7 @@ export function trainingSession(engine, post) {
           return false;
         }
       } while (performance.now() < end);
-      if (performance.now() > told + seen.every) report(true);
+      if (performance.now() > next) report(true);
       return true;
     },
   };
