@@ -51,7 +51,6 @@ function trainingEngine(bytes = null) {
   // images · rows · columns places, `image`, `row` and `column` numbers apart; the output's follow
   // each other, `channels` numbers each. Weights: windowRows · windowLength · channels.
   const kernels = (heap) => ({
-
     /** y = the sum of window · weights, plus the bias: two places and four channels at a time. */
     convolve(x, weights, bias, y, channels, windowRows, windowLength, pitch,
       images, rows, columns, image, row, column) {
@@ -102,17 +101,6 @@ function trainingEngine(bytes = null) {
               if (l + 1 === windowLength) continue; // b is beyond the window
               heap[q] += b0; heap[q + 1] += b1; heap[q + 2] += b2; heap[q + 3] += b3;
             }
-    },
-
-    /** The bias's gradient: each channel's sum over all places, image by image. */
-    sum(gradient, sums, channels, images, places) {
-      heap.fill(0, sums, sums + channels);
-      for (let n = 0; n < images; n++, gradient += places * channels)
-        for (let o = 0; o < channels; o++) {
-          let sum = 0;
-          for (let i = 0, at = gradient + o; i < places; i++, at += channels) sum += heap[at];
-          heap[sums + o] += sum;
-        }
     },
 
     /** (Leaky) ReLU, from x itself, and its gradient, from y's: times `slope` where x ≤ 0. */
@@ -200,10 +188,9 @@ function trainingEngine(bytes = null) {
 
     function parameter(name, shape, value) {
       const size = shape.reduce((a, b) => a * b);
-      const made = { name, shape, data: Float32Array.from({ length: size }, value),
-        gradient: new Float32Array(size) };
-      parameters.push(made);
-      return made;
+      const data = Float32Array.from({ length: size }, value), gradient = new Float32Array(size);
+      parameters.push({ name, shape, data, gradient });
+      return parameters.at(-1);
     }
 
     /** Call f with each number's place on the heap and in PyTorch's order, an image each `size`. */
@@ -250,9 +237,9 @@ function trainingEngine(bytes = null) {
       const fanIn = x.c * k * k, [weights, biases] = draw(uniform, fanIn, y.c * k * k);
       const weight = parameter(`${name}.weight`, shape, weights);
       const bias = parameter(`${name}.bias`, [y.c], biases);
-      const size = k * k * x.stored * y.stored, none = need(x.stored, true);
+      const size = k * k * x.stored * y.stored, none = need(x.stored, true), one = need(1, true);
       const packed = need(size, true), packedGradient = need(size, true);
-      const packedBias = need(y.stored, true), sums = need(y.stored, true);
+      const packedBias = need(y.stored, true), biasGradient = need(y.stored, true);
       const h = x.h + 2 * padding, w = x.w + 2 * padding; // of the padded input
       const padded = padding ? need(h * w * x.stored) : x.data;
       // The input's gradient is a convolution, too: of the output's, spread, with turned weights.
@@ -282,8 +269,10 @@ function trainingEngine(bytes = null) {
             ...windows(k, stride, h, w, x.stored, y, n));
           const from = packedGradient.values, to = weight.gradient;
           each((i, at) => { to[i] = from[at]; });
-          kernel.sum(y.gradient.at, sums.at, y.stored, n, y.h * y.w);
-          bias.gradient.set(sums.values.subarray(0, y.c));
+          one.values[0] = 1; // a bias is the weight of an input that is 1 at every place
+          kernel.convolveBackward(one.at, y.gradient.at, biasGradient.at,
+            ...windows(1, 0, 0, 0, 1, y, n));
+          bias.gradient.set(biasGradient.values.subarray(0, y.c));
           if (x === input) return; // nobody asks for the gradient of the images
           if (!same) spread(y, y.gradient, padGradient, tall, wide, border, stride, n);
           kernel.convolve(padGradient.at, turned.at, none.at, x.gradient.at,
@@ -329,7 +318,7 @@ function trainingEngine(bytes = null) {
       return tensor(x.c, Math.floor(x.h / size), Math.floor(x.w / size), x.stored);
     }
 
-    function maxpool(x, size) {
+    function maxpool(x, { size }) {
       const y = pooled(x, size), area = [x.stored, x.h, x.w, size];
       return { y,
         forward: (n) => kernel.maxpool(x.data.at, y.data.at, n, ...area),
@@ -346,7 +335,7 @@ function trainingEngine(bytes = null) {
       each(n, (i, o) => { to[i] = share * from[o]; });
     });
 
-    function avgpool(x, size) {
+    function avgpool(x, { size }) {
       const y = pooled(x, size), rows = y.h * size;
       return gather(x, y, 1 / size ** 2, (n, f) => {
         for (let row = 0; row < n * rows; row++)
@@ -363,7 +352,7 @@ function trainingEngine(bytes = null) {
       return gather(x, y, 1, (n, f) => ordered(x, n, f, y.size));
     }
 
-    function normalization(x, name, eps = 1e-5, momentum = 0.1) {
+    function batchnorm(x, _, name, eps = 1e-5, momentum = 0.1) {
       const y = like(x), C = x.stored, numbers = () => new Float64Array(C);
       const weight = parameter(`${name}.weight`, [x.c], () => 1);
       const bias = parameter(`${name}.bias`, [x.c], () => 0);
@@ -412,7 +401,8 @@ function trainingEngine(bytes = null) {
       });
     }
 
-    function dropout(x, p, index) {
+    function dropout(x, { p = 0.5 }, index) {
+      if (!(p >= 0 && p < 1)) fail(`p=${p}: must be ≥ 0 and < 1`);
       const mask = need(x.size); // 0, or 1 / (1 − p)
       return layer(x, like(x), (from, to, n, { training, masks, seed: chosen = 0 }) => {
         const keep = mask.values, u = generator(mix(chosen) + mix(steps) * 31 + index);
@@ -449,17 +439,10 @@ function trainingEngine(bytes = null) {
       sigmoid: (x) => activation(x, (v) => 1 / (1 + Math.exp(-v)), (_, y) => y * (1 - y)),
       gelu: (x) => activation(x, (v) => v * below(v),
         (v) => below(v) + v * Math.exp(-v * v / 2) / Math.sqrt(2 * Math.PI)),
-      maxpool: (x, { size }) => maxpool(x, size),
-      avgpool: (x, { size }) => avgpool(x, size),
-      batchnorm: (x, _, at) => normalization(x, at),
-      dropout(x, { p = 0.5 }, at) {
-        if (!(p >= 0 && p < 1)) fail(`p=${p}: must be ≥ 0 and < 1`);
-        return dropout(x, p, at);
-      },
-      flatten,
+      maxpool, avgpool, batchnorm, dropout, flatten,
     };
 
-    let asked = "", steps = 0;
+    let asked = "", steps = 0, batch = 0; // the layer that is checked; steps done; images at hand
     function fail(message) { throw new Error(`${asked}: ${message}`); }
     /** Check settings, each with its least and, where there is one, its largest value. */
     function whole(settings) {
@@ -483,8 +466,6 @@ function trainingEngine(bytes = null) {
     const classes = output.c;
 
     // ---- Forward and backward -------------------------------------------------------------------
-
-    let batch = 0; // how many images there are at present
 
     function run(images, n, options) {
       const size = n * channels * height * width;

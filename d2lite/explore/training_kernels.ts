@@ -2,7 +2,7 @@
 // Arguments and loops are explained there. A tile of the output, four places × eight channels, stays
 // in eight registers while the window goes by.
 //
-// tools/kernels.py builds training_kernels.js of it.
+// tools/make_kernels.py builds training_kernels.js of it.
 
 // @ts-ignore: a decorator of AssemblyScript
 @inline
@@ -98,19 +98,6 @@ export function convolveBackward(
 function add(at: i32, first: v128, second: v128): void {
   v128.store(at, f32x4.add(v128.load(at), first));
   v128.store(at, f32x4.add(v128.load(at, 16), second), 16);
-}
-
-export function sum(gradient: i32, sums: i32, channels: i32, images: i32, places: i32): void {
-  memory.fill(sums << 2, 0, channels << 2);
-  for (let n = 0; n < images; n++, gradient += places * channels)
-    for (let o = 0; o < channels; o += 8) {
-      let a0 = f32x4.splat(0), a1 = a0, at = (gradient + o) << 2;
-      for (let i = 0; i < places; i++, at += channels << 2) {
-        a0 = f32x4.add(a0, v128.load(at));
-        a1 = f32x4.add(a1, v128.load(at, 16));
-      }
-      add((sums + o) << 2, a0, a1);
-    }
 }
 
 export function rectify(x: i32, from: i32, to: i32, count: i32, slope: f32): void {
