@@ -51,7 +51,6 @@ function trainingEngine(bytes = null) {
   // images · rows · columns places, `image`, `row` and `column` numbers apart; the output's follow
   // each other, `channels` numbers each. Weights: windowRows · windowLength · channels.
   const kernels = (heap) => ({
-
     /** y = the sum of window · weights, plus the bias: two places and four channels at a time. */
     convolve(x, weights, bias, y, channels, windowRows, windowLength, pitch,
       images, rows, columns, image, row, column) {
@@ -84,52 +83,34 @@ function trainingEngine(bytes = null) {
       images, rows, columns, image, row, column) {
       heap.fill(0, weights, weights + windowRows * windowLength * channels);
       for (let n = 0; n < images; n++, gradient += rows * columns * channels, x += image)
-        for (let r = 0, w = weights; r < windowRows; r++)
-          for (let l = 0; l < windowLength; l += 2, w += 2 * channels) {
-            const next = l + 1 < windowLength ? 1 : 0;
+        for (let r = 0; r < windowRows; r++)
+          for (let l = 0; l < windowLength; l += 2)
             for (let o = 0; o < channels; o += 4) {
               let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
               for (let i = 0, g = gradient + o; i < rows; i++)
                 for (let j = 0, at = x + i * row + r * pitch + l; j < columns; j++) {
-                  const a = heap[at], b = heap[at + next];
+                  const a = heap[at], b = heap[at + 1];
                   const g0 = heap[g], g1 = heap[g + 1], g2 = heap[g + 2], g3 = heap[g + 3];
                   a0 += a * g0; a1 += a * g1; a2 += a * g2; a3 += a * g3;
                   b0 += b * g0; b1 += b * g1; b2 += b * g2; b3 += b * g3;
                   at += column;
                   g += channels;
                 }
-              const p = w + o, q = p + channels;
+              const p = weights + (r * windowLength + l) * channels + o, q = p + channels;
               heap[p] += a0; heap[p + 1] += a1; heap[p + 2] += a2; heap[p + 3] += a3;
-              if (!next) continue;
+              if (l + 1 === windowLength) continue; // b is beyond the window
               heap[q] += b0; heap[q + 1] += b1; heap[q + 2] += b2; heap[q + 3] += b3;
             }
-            if (!next) w -= channels;
-          }
     },
 
-    /** The bias's gradient: each channel's sum over all places, image by image. */
-    sum(gradient, sums, channels, images, places) {
-      heap.fill(0, sums, sums + channels);
-      for (let n = 0; n < images; n++, gradient += places * channels)
-        for (let o = 0; o < channels; o++) {
-          let sum = 0;
-          for (let i = 0, at = gradient + o; i < places; i++, at += channels) sum += heap[at];
-          heap[sums + o] += sum;
-        }
-    },
-
-    /** ReLU, or with a slope for x < 0 leaky ReLU. */
-    rectify(x, y, count, slope) {
-      for (const end = x + count; x < end; x++, y++)
-        heap[y] = heap[x] > 0 ? heap[x] : slope * heap[x];
-    },
-    rectifyBackward(x, yGradient, xGradient, count, slope) {
-      for (const end = x + count; x < end; x++, yGradient++, xGradient++)
-        heap[xGradient] = heap[x] > 0 ? heap[yGradient] : slope * heap[yGradient];
+    /** (Leaky) ReLU, from x itself, and its gradient, from y's: times `slope` where x ≤ 0. */
+    rectify(x, from, to, count, slope) {
+      for (let i = 0; i < count; i++)
+        heap[to + i] = heap[x + i] > 0 ? heap[from + i] : slope * heap[from + i];
     },
 
     /** The largest of each size × size window, of images of height × width pixels. */
-    maxpool(x, y, channels, images, height, width, size) {
+    maxpool(x, y, images, channels, height, width, size) {
       const row = width * channels;
       for (let n = 0; n < images; n++)
         for (let i = 0; i <= height - size; i += size)
@@ -143,7 +124,7 @@ function trainingEngine(bytes = null) {
             }
     },
     /** Each gradient goes to the first of the largest, as in PyTorch. */
-    maxpoolBackward(x, y, yGradient, xGradient, channels, images, height, width, size) {
+    maxpoolBackward(x, y, yGradient, xGradient, images, channels, height, width, size) {
       const row = width * channels, there = xGradient - x;
       heap.fill(0, xGradient, xGradient + images * height * row);
       for (let n = 0; n < images; n++)
@@ -166,8 +147,8 @@ function trainingEngine(bytes = null) {
 
   function network(layers, [channels, height, width], { seed = 0, initialization = "he" } = {}) {
     const uniform = generator(seed), draw = INITIALIZATIONS[initialization];
-    if (!draw) throw new Error(`initialization="${initialization}": must be one of ` +
-      Object.keys(INITIALIZATIONS).join(", "));
+    if (!draw) throw new Error(
+      `initialization="${initialization}": must be one of ${Object.keys(INITIALIZATIONS)}`);
 
     // The heap: what is needed for each image, and what is needed once.
     const needs = [], parameters = [], buffers = [];
@@ -183,7 +164,7 @@ function trainingEngine(bytes = null) {
       let end = 0;
       for (const place of needs) {
         place.at = end;
-        end += 4 * Math.ceil(place.size * (place.once ? 1 : n) / 4) + 4;
+        end += 4 * Math.ceil(place.size * (place.once ? 1 : n) / 4) + 4; // a tile may look beyond
       }
       if (module) {
         const memory = new WebAssembly.Memory({ initial: Math.ceil(4 * end / 65536) });
@@ -207,18 +188,16 @@ function trainingEngine(bytes = null) {
 
     function parameter(name, shape, value) {
       const size = shape.reduce((a, b) => a * b);
-      const made = { name, shape, data: Float32Array.from({ length: size }, value),
-        gradient: new Float32Array(size) };
-      parameters.push(made);
-      return made;
+      const data = Float32Array.from({ length: size }, value), gradient = new Float32Array(size);
+      parameters.push({ name, shape, data, gradient });
+      return parameters.at(-1);
     }
 
-    /** Call f with each number's place in the heap's order, in PyTorch's, and its image. */
-    function ordered(x, n, f) {
-      for (let image = 0, i = 0; image < n; image++)
-        for (let c = 0; c < x.c; c++)
-          for (let at = image * x.size + c, end = at + x.size - c; at < end; at += x.stored)
-            f(at, i++, image);
+    /** Call f with each number's place on the heap and in PyTorch's order, an image each `size`. */
+    function ordered(x, n, f, size = x.c * x.h * x.w) {
+      for (let image = 0; image < n; image++)
+        for (let c = 0, i = image * size; c < x.c; c++)
+          for (let at = 0; at < x.size; at += x.stored) f(image * x.size + at + c, i++);
     }
     function pack(values, x, to, n) {
       if (x.stored === 1) to.values.set(values.subarray(0, n * x.size)); // the same order
@@ -258,9 +237,9 @@ function trainingEngine(bytes = null) {
       const fanIn = x.c * k * k, [weights, biases] = draw(uniform, fanIn, y.c * k * k);
       const weight = parameter(`${name}.weight`, shape, weights);
       const bias = parameter(`${name}.bias`, [y.c], biases);
-      const size = k * k * x.stored * y.stored, none = need(x.stored, true);
+      const size = k * k * x.stored * y.stored, none = need(x.stored, true), one = need(1, true);
       const packed = need(size, true), packedGradient = need(size, true);
-      const packedBias = need(y.stored, true), sums = need(y.stored, true);
+      const packedBias = need(y.stored, true), biasGradient = need(y.stored, true);
       const h = x.h + 2 * padding, w = x.w + 2 * padding; // of the padded input
       const padded = padding ? need(h * w * x.stored) : x.data;
       // The input's gradient is a convolution, too: of the output's, spread, with turned weights.
@@ -290,8 +269,10 @@ function trainingEngine(bytes = null) {
             ...windows(k, stride, h, w, x.stored, y, n));
           const from = packedGradient.values, to = weight.gradient;
           each((i, at) => { to[i] = from[at]; });
-          kernel.sum(y.gradient.at, sums.at, y.stored, n, y.h * y.w);
-          bias.gradient.set(sums.values.subarray(0, y.c));
+          one.values[0] = 1; // a bias is the weight of an input that is 1 at every place
+          kernel.convolveBackward(one.at, y.gradient.at, biasGradient.at,
+            ...windows(1, 0, 0, 0, 1, y, n));
+          bias.gradient.set(biasGradient.values.subarray(0, y.c));
           if (x === input) return; // nobody asks for the gradient of the images
           if (!same) spread(y, y.gradient, padGradient, tall, wide, border, stride, n);
           kernel.convolve(padGradient.at, turned.at, none.at, x.gradient.at,
@@ -299,28 +280,27 @@ function trainingEngine(bytes = null) {
         } };
     }
 
+    /** A layer by forward(x, y, n, options) and backward(y's gradient, x's, n) of numbers alone. */
+    const layer = (x, y, forward, backward) => ({ y,
+      forward: (n, options) => forward(x.data.values, y.data.values, n, options),
+      backward: (n) => backward(y.gradient.values, x.gradient.values, n) });
+
     /** y = f(x) of each number, and the slope of f at x, where y has been. */
     function activation(x, f, slope) {
       const y = like(x);
-      return { y,
-        forward(n) {
-          const from = x.data.values, to = y.data.values;
-          for (let i = 0; i < n * x.size; i++) to[i] = f(from[i]);
-        },
-        backward(n) {
-          const a = x.data.values, b = y.data.values;
-          const from = y.gradient.values, to = x.gradient.values;
-          for (let i = 0; i < n * x.size; i++) to[i] = from[i] * slope(a[i], b[i]);
-        } };
+      return layer(x, y, (from, to, n) => {
+        for (let i = 0; i < n * x.size; i++) to[i] = f(from[i]);
+      }, (from, to, n) => {
+        const a = x.data.values, b = y.data.values;
+        for (let i = 0; i < n * x.size; i++) to[i] = from[i] * slope(a[i], b[i]);
+      });
     }
 
     function rectifier(x, slope) {
-      const y = like(x);
-      return { y,
-        forward(n) { kernel.rectify(x.data.at, y.data.at, n * x.size, slope); },
-        backward(n) {
-          kernel.rectifyBackward(x.data.at, y.gradient.at, x.gradient.at, n * x.size, slope);
-        } };
+      const y = like(x), pass = (n, from, to) =>
+        kernel.rectify(x.data.at, from.at, to.at, n * x.size, slope);
+      return { y, forward: (n) => pass(n, x.data, y.data),
+        backward: (n) => pass(n, y.gradient, x.gradient) };
     }
 
     /** The error function, to 2e-7 (Abramowitz and Stegun, 7.1.26). */
@@ -332,144 +312,125 @@ function trainingEngine(bytes = null) {
     }
     const below = (x) => (1 + erf(x * Math.SQRT1_2)) / 2; // the share of a normal distribution
 
-    /** What sums up shares of x: `each` calls f with the places of x and those in y they are for. */
-    function gather(x, y, each, share) {
-      return { y,
-        forward(n) {
-          const from = x.data.values, to = y.data.values.fill(0);
-          each(n, (i, o) => { to[o] += share * from[i]; });
-        },
-        backward(n) {
-          const from = y.gradient.values, to = x.gradient.values.fill(0);
-          each(n, (i, o) => { to[i] = share * from[o]; });
-        } };
-    }
-
-    function flatten(x) {
-      const y = flat(x.c * x.h * x.w), gap = y.stored - y.c;
-      return gather(x, y, (n, f) => ordered(x, n, (at, i, image) => f(at, i + image * gap)), 1);
-    }
-
     // Windows of size × size stand side by side; what is left over at the end is ignored.
-    const pooled = (x, size) =>
-      tensor(x.c, Math.floor(x.h / size), Math.floor(x.w / size), x.stored);
+    function pooled(x, size) {
+      whole({ size: [size, 1, Math.min(x.h, x.w)] });
+      return tensor(x.c, Math.floor(x.h / size), Math.floor(x.w / size), x.stored);
+    }
 
-    function avgpool(x, size) {
-      const y = pooled(x, size);
-      return gather(x, y, (n, f) => {
-        for (let row = 0; row < n * y.h * size; row++)
+    function maxpool(x, { size }) {
+      const y = pooled(x, size), area = [x.stored, x.h, x.w, size];
+      return { y,
+        forward: (n) => kernel.maxpool(x.data.at, y.data.at, n, ...area),
+        backward: (n) => kernel.maxpoolBackward(x.data.at, y.data.at,
+          y.gradient.at, x.gradient.at, n, ...area) };
+    }
+
+    /** y sums up shares of x: `each` calls f with the places of x and those in y they are for. */
+    const gather = (x, y, share, each) => layer(x, y, (from, to, n) => {
+      to.fill(0, 0, n * y.size);
+      each(n, (i, o) => { to[o] += share * from[i]; });
+    }, (from, to, n) => {
+      to.fill(0, 0, n * x.size);
+      each(n, (i, o) => { to[i] = share * from[o]; });
+    });
+
+    function avgpool(x, { size }) {
+      const y = pooled(x, size), rows = y.h * size;
+      return gather(x, y, 1 / size ** 2, (n, f) => {
+        for (let row = 0; row < n * rows; row++)
           for (let j = 0; j < y.w * size; j++) {
-            const image = Math.floor(row / (y.h * size)), i = row % (y.h * size);
-            const at = ((image * x.h + i) * x.w + j) * x.stored;
+            const at = ((Math.floor(row / rows) * x.h + row % rows) * x.w + j) * x.stored;
             const to = (Math.floor(row / size) * y.w + Math.floor(j / size)) * x.stored;
             for (let c = 0; c < x.stored; c++) f(at + c, to + c);
           }
-      }, 1 / size ** 2);
+      });
     }
 
-    function maxpool(x, size) {
-      const y = pooled(x, size);
-      return { y,
-        forward(n) { kernel.maxpool(x.data.at, y.data.at, x.stored, n, x.h, x.w, size); },
-        backward(n) {
-          kernel.maxpoolBackward(x.data.at, y.data.at, y.gradient.at, x.gradient.at,
-            x.stored, n, x.h, x.w, size);
-        } };
+    function flatten(x) {
+      const y = flat(x.c * x.h * x.w);
+      return gather(x, y, 1, (n, f) => ordered(x, n, f, y.size));
     }
 
-    function normalization(x, name, eps = 1e-5, momentum = 0.1) {
-      const y = like(x), C = x.stored, mean = new Float64Array(C), scale = new Float64Array(C);
+    function batchnorm(x, _, name, eps = 1e-5, momentum = 0.1) {
+      const y = like(x), C = x.stored, numbers = () => new Float64Array(C);
       const weight = parameter(`${name}.weight`, [x.c], () => 1);
       const bias = parameter(`${name}.bias`, [x.c], () => 0);
       const running = ["mean", "var"].map((each, one) => ({ name: `${name}.running_${each}`,
         shape: [x.c], data: new Float32Array(x.c).fill(one) }));
       buffers.push(...running);
-      return { y,
-        forward(n, { training }) {
-          const from = x.data.values, to = y.data.values, total = n * x.size, count = total / C;
-          if (training) {
-            if (count < 2) throw new Error(
-              `layers[${name}], batchnorm: one value a channel: training needs more images`);
-            const variance = new Float64Array(C);
-            mean.fill(0);
-            for (let at = 0; at < total; at += C)
-              for (let c = 0; c < C; c++) mean[c] += from[at + c] / count;
-            for (let at = 0; at < total; at += C)
-              for (let c = 0; c < C; c++) variance[c] += (from[at + c] - mean[c]) ** 2 / count;
-            for (let c = 0; c < x.c; c++) {
-              const unbiased = variance[c] * count / (count - 1), [m, v] = running;
-              m.data[c] += momentum * (mean[c] - m.data[c]);
-              v.data[c] += momentum * (unbiased - v.data[c]);
-            }
-            for (let c = 0; c < C; c++) scale[c] = 1 / Math.sqrt(variance[c] + eps);
-          } else for (let c = 0; c < x.c; c++) {
-            mean[c] = running[0].data[c];
-            scale[c] = 1 / Math.sqrt(running[1].data[c] + eps);
-          }
-          for (let c = 0; c < C; c++) {
-            const factor = c < x.c ? scale[c] * weight.data[c] : 0;
-            const shift = c < x.c ? bias.data[c] - mean[c] * factor : 0;
-            for (let at = c; at < total; at += C) to[at] = factor * from[at] + shift;
-          }
-        },
-        backward(n) { // after a training forward
-          const a = x.data.values, from = y.gradient.values, to = x.gradient.values;
-          const total = n * x.size, count = total / C;
-          for (let c = 0; c < C; c++) {
-            let sum = 0, product = 0; // of the gradient, and of gradient · normalized input
-            for (let at = c; at < total; at += C) {
-              sum += from[at];
-              product += from[at] * (a[at] - mean[c]) * scale[c];
-            }
-            if (c < x.c) [bias.gradient[c], weight.gradient[c]] = [sum, product];
-            const factor = c < x.c ? scale[c] * weight.data[c] : 0;
-            for (let at = c; at < total; at += C)
-              to[at] = factor * (from[at] - (sum + (a[at] - mean[c]) * scale[c] * product) / count);
-          }
-        } };
+      const [mean, variance, scale, factor, shift] = Array.from({ length: 5 }, numbers);
+      const each = (n, f) => { // number and its channel
+        for (let at = 0; at < n * x.size;) for (let c = 0; c < C; c++, at++) f(at, c);
+      };
+      return layer(x, y, (from, to, n, { training }) => {
+        const count = n * x.size / C;
+        if (training && count < 2) throw new Error(
+          `layers[${name}], batchnorm: one value a channel, must be ≥ 2: train on more images`);
+        if (training) {
+          mean.fill(0);
+          variance.fill(0);
+          each(n, (at, c) => { mean[c] += from[at]; });
+          for (let c = 0; c < C; c++) mean[c] /= count;
+          each(n, (at, c) => { variance[c] += (from[at] - mean[c]) ** 2; });
+          for (let c = 0; c < C; c++) variance[c] /= count;
+        }
+        for (let c = 0; c < x.c; c++) {
+          running.forEach(({ data }, i) => {
+            const found = i ? variance[c] * count / (count - 1) : mean[c];
+            if (training) data[c] += momentum * (found - data[c]);
+            else [mean, variance][i][c] = data[c];
+          });
+          scale[c] = 1 / Math.sqrt(variance[c] + eps);
+          factor[c] = scale[c] * weight.data[c];
+          shift[c] = bias.data[c] - mean[c] * factor[c];
+        }
+        each(n, (at, c) => { to[at] = factor[c] * from[at] + shift[c]; });
+      }, (from, to, n) => {
+        const count = n * x.size / C, a = x.data.values, sum = numbers(), product = numbers();
+        each(n, (at, c) => {
+          sum[c] += from[at];
+          product[c] += from[at] * (a[at] - mean[c]) * scale[c];
+        });
+        bias.gradient.set(sum.subarray(0, x.c));
+        weight.gradient.set(product.subarray(0, x.c));
+        each(n, (at, c) => {
+          const common = (sum[c] + (a[at] - mean[c]) * scale[c] * product[c]) / count;
+          to[at] = factor[c] * (from[at] - common);
+        });
+      });
     }
 
-    function dropout(x, p, index) {
-      const y = like(x), mask = need(x.size); // 0, or 1 / (1 − p)
-      let dropping = false;
-      return { y,
-        forward(n, { training, masks, seed: chosen = 0 }) {
-          const keep = mask.values, from = x.data.values, to = y.data.values;
-          dropping = training && p > 0;
-          if (!dropping) { to.set(from.subarray(0, n * x.size)); return; }
-          const u = generator(mix(chosen) + mix(steps) * 31 + index);
-          if (masks?.[index]) pack(masks[index], x, mask, n);
-          else for (let i = 0; i < n * x.size; i++) keep[i] = u() < p ? 0 : 1;
-          for (let i = 0; i < n * x.size; i++) {
-            keep[i] /= 1 - p;
-            to[i] = keep[i] * from[i];
-          }
-        },
-        backward(n) {
-          const keep = mask.values, from = y.gradient.values, to = x.gradient.values;
-          for (let i = 0; i < n * x.size; i++) to[i] = dropping ? keep[i] * from[i] : from[i];
-        } };
-    }
-
-    function window(x, size, check) {
-      check({ size: [size, 1, Math.min(x.h, x.w)] });
-      return size;
+    function dropout(x, { p = 0.5 }, index) {
+      if (!(p >= 0 && p < 1)) fail(`p=${p}: must be ≥ 0 and < 1`);
+      const mask = need(x.size); // 0, or 1 / (1 − p)
+      return layer(x, like(x), (from, to, n, { training, masks, seed: chosen = 0 }) => {
+        const keep = mask.values, u = generator(mix(chosen) + mix(steps) * 31 + index);
+        if (training && masks?.[index]) pack(masks[index], x, mask, n);
+        for (let i = 0; i < n * x.size; i++) {
+          if (!training) keep[i] = 1;
+          else keep[i] = (masks?.[index] ? keep[i] : u() >= p) / (1 - p);
+          to[i] = keep[i] * from[i];
+        }
+      }, (from, to, n) => {
+        for (let i = 0; i < n * x.size; i++) to[i] = mask.values[i] * from[i];
+      });
     }
 
     // What each kind of layer is, and what it asks of its settings and its input.
     const KINDS = {
-      conv(x, { channels: c, kernel: k, stride = 1, padding = 0 }, at, check) {
-        check({ channels: [c, 1], stride: [stride, 1], kernel: [k, 1] });
-        check({ padding: [padding, 0, k - 1] });
-        check({ kernel: [k, 1, Math.min(x.h, x.w) + 2 * padding] });
+      conv(x, { channels: c, kernel: k, stride = 1, padding = 0 }, at) {
+        whole({ channels: [c, 1], stride: [stride, 1], kernel: [k, 1] });
+        whole({ padding: [padding, 0, k - 1] });
+        whole({ kernel: [k, 1, Math.min(x.h, x.w) + 2 * padding] });
         const side = (length) => Math.floor((length + 2 * padding - k) / stride) + 1;
         const y = tensor(c, side(x.h), side(x.w));
         return convolution(x, y, [c, x.c, k, k], k, stride, padding, at);
       },
-      dense(x, { units }, at, check) {
-        check({ units: [units, 1] });
-        if (x.shape.length > 1) check.fail("its input is " + x.shape.join(" × ") +
-          ": must be flat, after a flatten");
+      dense(x, { units }, at) {
+        whole({ units: [units, 1] });
+        if (x.shape.length > 1)
+          fail(`its input is ${x.shape.join(" × ")}: must be flat, after a flatten`);
         return convolution(x, flat(units), [units, x.c], 1, 1, 0, at);
       },
       relu: (x) => rectifier(x, 0),
@@ -478,43 +439,38 @@ function trainingEngine(bytes = null) {
       sigmoid: (x) => activation(x, (v) => 1 / (1 + Math.exp(-v)), (_, y) => y * (1 - y)),
       gelu: (x) => activation(x, (v) => v * below(v),
         (v) => below(v) + v * Math.exp(-v * v / 2) / Math.sqrt(2 * Math.PI)),
-      maxpool: (x, { size }, at, check) => maxpool(x, window(x, size, check)),
-      avgpool: (x, { size }, at, check) => avgpool(x, window(x, size, check)),
-      batchnorm: (x, _, at) => normalization(x, at),
-      dropout(x, { p = 0.5 }, at, check) {
-        if (!(p >= 0 && p < 1)) check.fail(`p=${p}: must be ≥ 0 and < 1`);
-        return dropout(x, p, at);
-      },
-      flatten,
+      maxpool, avgpool, batchnorm, dropout, flatten,
     };
 
-    let steps = 0;
-    // Its own gradient is not needed, hence no more channels than there are.
+    let asked = "", steps = 0, batch = 0; // the layer that is checked; steps done; images at hand
+    function fail(message) { throw new Error(`${asked}: ${message}`); }
+    /** Check settings, each with its least and, where there is one, its largest value. */
+    function whole(settings) {
+      for (const [name, [value, least, most = Infinity]] of Object.entries(settings))
+        if (!(Number.isInteger(value) && value >= least && value <= most))
+          fail(`${name}=${value}: must be a whole number ≥ ${least}` +
+            (most < Infinity ? ` and ≤ ${most}` : ""));
+    }
+    // Where a convolution reads the images, nobody asks for their gradient: no further channels.
     const bare = ["conv", "flatten"].includes(layers[0]?.kind) ? channels : undefined;
     const input = tensor(channels, height, width, bare), made = [];
     let output = input;
     layers.forEach((layer, at) => {
-      const check = (settings) => {
-        for (const [name, [value, least, most = Infinity]] of Object.entries(settings))
-          if (!(Number.isInteger(value) && value >= least && value <= most))
-            check.fail(`${name}=${value}: must be a whole number ≥ ${least}` +
-              (most < Infinity ? ` and ≤ ${most}` : ""));
-      };
-      check.fail = (message) => { throw new Error(`layers[${at}], ${layer.kind}: ${message}`); };
-      if (!Object.hasOwn(KINDS, layer.kind))
-        check.fail(`must be one of ${Object.keys(KINDS).join(", ")}`);
-      made.push(KINDS[layer.kind](output, layer, at, check));
+      asked = `layers[${at}], ${layer.kind}`;
+      if (!Object.hasOwn(KINDS, layer.kind)) fail(`must be one of ${Object.keys(KINDS)}`);
+      made.push(KINDS[layer.kind](output, layer, at));
       output = made.at(-1).y;
     });
-    if (output.shape.length > 1) throw new Error(`layers: the last one's output is ` +
+    if (output.shape.length > 1) throw new Error("layers: the last one's output is " +
       `${output.shape.join(" × ")}: must be one score a class, of a dense layer`);
     const classes = output.c;
 
     // ---- Forward and backward -------------------------------------------------------------------
 
-    let batch = 0; // how many images there are at present
-
     function run(images, n, options) {
+      const size = n * channels * height * width;
+      if (images.length < size)
+        throw new Error(`images: ${images.length} numbers, must be ${size} for n=${n}`);
       reserve(n);
       batch = n;
       pack(images, input, input.data, n);
@@ -596,7 +552,7 @@ function trainingEngine(bytes = null) {
     /** One step; of the options, an optimizer takes those that it knows. */
     function step(images, labels, n, { optimizer = "sgd", ...options } = {}) {
       if (!Object.hasOwn(OPTIMIZERS, optimizer)) throw new Error(
-        `optimizer="${optimizer}": must be one of ${Object.keys(OPTIMIZERS).join(", ")}`);
+        `optimizer="${optimizer}": must be one of ${Object.keys(OPTIMIZERS)}`);
       if (memory.name !== optimizer) memory = fresh(optimizer);
       const settings = Object.fromEntries(Object.entries(OPTIMIZERS[optimizer]).map(
         ([name, byDefault]) => [name, options[name] ?? byDefault]));
@@ -610,19 +566,18 @@ function trainingEngine(bytes = null) {
 
     // ---- What others see ------------------------------------------------------------------------
 
-    const named = (name) => {
-      const found = [...parameters, ...buffers].find((each) => each.name === name);
-      if (!found) throw new Error(`"${name}": must be one of ` +
-        [...parameters, ...buffers].map((each) => each.name).join(", "));
-      return found;
-    };
-    const copied = (list) => Object.fromEntries(list.map(({ name, data }) => [name, data.slice()]));
-    const set = (name, values) => {
+    function named(name) {
+      const all = [...parameters, ...buffers], found = all.find((each) => each.name === name);
+      if (found) return found;
+      throw new Error(`"${name}": must be one of ${all.map((each) => each.name)}`);
+    }
+    function set(name, values) {
       const { data } = named(name);
       if (values.length !== data.length)
         throw new Error(`${name}: ${values.length} numbers, must be ${data.length}`);
       data.set(values);
-    };
+    }
+    const copied = (list) => Object.fromEntries(list.map(({ name, data }) => [name, data.slice()]));
     return {
       shapes: made.map(({ y }) => y.shape), parameters, buffers,
       get: (name) => named(name).data.slice(), set,

@@ -2,7 +2,7 @@
 // Arguments and loops are explained there. A tile of the output, four places × eight channels, stays
 // in eight registers while the window goes by.
 //
-// tools/kernels.py builds training_kernels.js of it.
+// tools/make_kernels.py builds training_kernels.js of it.
 
 // @ts-ignore: a decorator of AssemblyScript
 @inline
@@ -14,42 +14,47 @@ export function convolve(
   x: i32, weights: i32, bias: i32, y: i32, channels: i32, windowRows: i32, windowLength: i32,
   pitch: i32, images: i32, rows: i32, columns: i32, image: i32, row: i32, column: i32,
 ): void {
-  for (let n = 0; n < images; n++)
-    for (let i = 0; i < rows; i++, y += columns * channels)
-      for (let j = 0; j < columns; j += 4) {
-        // Where fewer than four are left, the last one is done more than once.
-        const last = columns - 1 - j, j1 = min(1, last), j2 = min(2, last), j3 = min(3, last);
-        const first = x + n * image + i * row + j * column, to = y + j * channels;
-        for (let o = 0; o < channels; o += 8) {
-          let a0 = v128.load((bias + o) << 2), a1 = v128.load((bias + o) << 2, 16);
-          let b0 = a0, b1 = a1, c0 = a0, c1 = a1, d0 = a0, d1 = a1;
-          let w = (weights + o) << 2;
-          for (let r = 0; r < windowRows; r++) {
-            let a = (first + r * pitch) << 2;
-            const end = a + (windowLength << 2);
-            let b = a + (j1 * column << 2), c = a + (j2 * column << 2), d = a + (j3 * column << 2);
-            for (; a < end; a += 4, b += 4, c += 4, d += 4, w += channels << 2) {
-              const w0 = v128.load(w), w1 = v128.load(w, 16);
-              let v = v128.load32_splat(a);
-              a0 = plus(a0, v, w0); a1 = plus(a1, v, w1);
-              v = v128.load32_splat(b);
-              b0 = plus(b0, v, w0); b1 = plus(b1, v, w1);
-              v = v128.load32_splat(c);
-              c0 = plus(c0, v, w0); c1 = plus(c1, v, w1);
-              v = v128.load32_splat(d);
-              d0 = plus(d0, v, w0); d1 = plus(d1, v, w1);
-            }
-          }
-          let p = (to + o) << 2;
-          v128.store(p, a0); v128.store(p, a1, 16);
-          p = (to + o + j1 * channels) << 2;
-          v128.store(p, b0); v128.store(p, b1, 16);
-          p = (to + o + j2 * channels) << 2;
-          v128.store(p, c0); v128.store(p, c1, 16);
-          p = (to + o + j3 * channels) << 2;
-          v128.store(p, d0); v128.store(p, d1, 16);
+  const rest = row - columns * column, next = image - rows * row; // from the end of a row, an image
+  let i = 0, j = 0, left = images * rows * columns;
+  for (; left > 0; left -= 4, y += 4 * channels) {
+    // The places of four windows; where fewer are left, the last one is done more than once.
+    let a = x, b = x, c = x, d = x;
+    for (let k = 0; k < 4; k++) {
+      if (k < left) d = x;
+      if (k === 0) a = d; else if (k === 1) b = d; else if (k === 2) c = d;
+      x += column;
+      if (++j === columns) {
+        j = 0;
+        x += rest;
+        if (++i === rows) { i = 0; x += next; }
+      }
+    }
+    b = (b - a) << 2; c = (c - a) << 2; d = (d - a) << 2;
+    for (let o = 0; o < channels; o += 8) {
+      let a0 = v128.load((bias + o) << 2), a1 = v128.load((bias + o) << 2, 16);
+      let b0 = a0, b1 = a1, c0 = a0, c1 = a1, d0 = a0, d1 = a1, w = (weights + o) << 2;
+      for (let r = 0; r < windowRows; r++) {
+        let at = (a + r * pitch) << 2;
+        for (const end = at + (windowLength << 2); at < end; at += 4, w += channels << 2) {
+          const w0 = v128.load(w), w1 = v128.load(w, 16);
+          let v = v128.load32_splat(at);
+          a0 = plus(a0, v, w0); a1 = plus(a1, v, w1);
+          v = v128.load32_splat(at + b);
+          b0 = plus(b0, v, w0); b1 = plus(b1, v, w1);
+          v = v128.load32_splat(at + c);
+          c0 = plus(c0, v, w0); c1 = plus(c1, v, w1);
+          v = v128.load32_splat(at + d);
+          d0 = plus(d0, v, w0); d1 = plus(d1, v, w1);
         }
       }
+      let to = (y + o) << 2;
+      const on = channels << 2;
+      v128.store(to, a0); v128.store(to, a1, 16);
+      if (left > 1) { v128.store(to += on, b0); v128.store(to, b1, 16); }
+      if (left > 2) { v128.store(to += on, c0); v128.store(to, c1, 16); }
+      if (left > 3) { v128.store(to += on, d0); v128.store(to, d1, 16); }
+    }
+  }
 }
 
 export function convolveBackward(
@@ -95,41 +100,16 @@ function add(at: i32, first: v128, second: v128): void {
   v128.store(at, f32x4.add(v128.load(at, 16), second), 16);
 }
 
-export function sum(gradient: i32, sums: i32, channels: i32, images: i32, places: i32): void {
-  memory.fill(sums << 2, 0, channels << 2);
-  for (let n = 0; n < images; n++, gradient += places * channels)
-    for (let o = 0; o < channels; o += 8) {
-      let a0 = f32x4.splat(0), a1 = a0, at = (gradient + o) << 2;
-      for (let i = 0; i < places; i++, at += channels << 2) {
-        a0 = f32x4.add(a0, v128.load(at));
-        a1 = f32x4.add(a1, v128.load(at, 16));
-      }
-      add((sums + o) << 2, a0, a1);
-    }
-}
-
-export function rectify(x: i32, y: i32, count: i32, slope: f32): void {
+export function rectify(x: i32, from: i32, to: i32, count: i32, slope: f32): void {
   const zero = f32x4.splat(0), slopes = f32x4.splat(slope);
-  let from = x << 2, to = y << 2;
-  for (const end = from + (count << 2); from < end; from += 16, to += 16) {
-    const v = v128.load(from);
-    v128.store(to, v128.bitselect(v, f32x4.mul(v, slopes), f32x4.gt(v, zero)));
-  }
-}
-
-export function rectifyBackward(
-  x: i32, yGradient: i32, xGradient: i32, count: i32, slope: f32,
-): void {
-  const zero = f32x4.splat(0), slopes = f32x4.splat(slope);
-  let at = x << 2, from = yGradient << 2, to = xGradient << 2;
-  for (const end = at + (count << 2); at < end; at += 16, from += 16, to += 16) {
-    const g = v128.load(from);
-    v128.store(to, v128.bitselect(g, f32x4.mul(g, slopes), f32x4.gt(v128.load(at), zero)));
+  for (let i = 0; i < count; i += 4) {
+    const v = v128.load((from + i) << 2), positive = f32x4.gt(v128.load((x + i) << 2), zero);
+    v128.store((to + i) << 2, v128.bitselect(v, f32x4.mul(v, slopes), positive));
   }
 }
 
 export function maxpool(
-  x: i32, y: i32, channels: i32, images: i32, height: i32, width: i32, size: i32,
+  x: i32, y: i32, images: i32, channels: i32, height: i32, width: i32, size: i32,
 ): void {
   const column = channels << 2, row = width * column;
   let to = y << 2;
@@ -149,11 +129,11 @@ export function maxpool(
 
 export function maxpoolBackward(
   x: i32, y: i32, yGradient: i32, xGradient: i32,
-  channels: i32, images: i32, height: i32, width: i32, size: i32,
+  images: i32, channels: i32, height: i32, width: i32, size: i32,
 ): void {
   const column = channels << 2, row = width * column, there = (xGradient - x) << 2;
   let largest = y << 2, from = yGradient << 2;
-  memory.fill(xGradient << 2, 0, images * height * row);
+  if (height % size || width % size) memory.fill(xGradient << 2, 0, images * height * row);
   for (let n = 0; n < images; n++)
     for (let i = 0; i <= height - size; i += size)
       for (let j = 0; j <= width - size; j += size) {
