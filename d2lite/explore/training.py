@@ -85,8 +85,48 @@ _RULES = {
     "seed": integer(0, 2**31 - 1),
 }
 #: What each preset compares, and for how many steps.
+_TEN_DEEP = (
+    "conv 8, relu, maxpool, conv 8, relu, conv 8, relu, conv 8, relu, maxpool, conv 8, relu, "
+    "conv 8, relu, conv 8, relu, conv 8, relu, conv 8, relu, flatten, dense 10"
+)
+_PLAIN = (
+    "conv 8, relu, maxpool, conv 16, relu, maxpool, conv 16, relu, conv 16, relu, conv 16, relu, "
+    "flatten, dense 10"
+)
+_WIDE = "conv 8, relu, maxpool, conv 16, relu, maxpool, flatten, dense 128, relu, dense 10"
 PRESETS: dict[str, Settings] = {
     "first network": {},
+    "initialization": {
+        "layers": _network(_TEN_DEEP),
+        "lr": 0.002,
+        "steps": 200,
+        "view": "layers",
+        "runs": [{"initialization": "small"}, {"initialization": "he"}],
+    },
+    "optimizers": {
+        "runs": [
+            {"optimizer": "sgd", "lr": 0.1},
+            {"optimizer": "momentum", "lr": 0.03},
+            {"optimizer": "adam", "lr": 0.003},
+        ],
+    },
+    "batch norm": {
+        "optimizer": "momentum",
+        "steps": 150,
+        "runs": [
+            {"layers": _network(_PLAIN), "lr": 0.01},
+            {"layers": _network(_PLAIN), "lr": 0.1},
+            {"layers": _network(_PLAIN.replace(", relu", ", batchnorm, relu")), "lr": 0.1},
+        ],
+    },
+    "dropout": {
+        "garments": 200,
+        "steps": 600,
+        "runs": [
+            {"layers": _network(_WIDE)},
+            {"layers": _network(_WIDE.replace(", dense", ", dropout 0.5, dense"))},
+        ],
+    },
 }
 
 
