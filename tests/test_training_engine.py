@@ -1,5 +1,6 @@
 """The training engine of the page against PyTorch: gradients, statistics, optimizers, losses."""
 
+import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+import make_kernels
 from d2lite.data import fashion_mnist
+from d2lite.initializers import kaiming_normal_, kaiming_uniform_, xavier_uniform_
 
 FOLDER = ROOT / "d2lite" / "explore"
 TRAIN, _ = fashion_mnist()
@@ -51,8 +54,9 @@ export function train(simd, { layers, shape, start: weights, images, labels, ste
 }
 
 /** Ask for anything: an expression of `engine`. */
-export const tell = (simd, expression) => new Function("engine", `try { return ${expression} }
-  catch (error) { return error.message }`)(start(simd));
+export const tell = (simd, expression) => new Function("engine", "trainingEngine",
+  `try { return ${expression} } catch (error) { return error.message }`)(
+  start(simd), trainingEngine);
 """
 
 
@@ -325,3 +329,203 @@ def test_fifty_losses_equal_pytorchs(javascript: Callable, simd: bool, optimizer
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
     assert [step["loss"] for step in told["found"]] == pytest.approx(losses, rel=1e-4)
+
+
+# ---- What else it is asked for -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([{"kind": "convolution"}], "layers[0], convolution: must be one of conv,dense,relu"),
+        ([{"kind": "toString"}], "layers[0], toString: must be one of conv,dense"),
+        ([{"kind": "relu"}, {"kind": "conv", "kernel": 3}],
+         "layers[1], conv: channels=undefined: must be a whole number ≥ 1"),
+        ([{"kind": "conv", "channels": 2.5, "kernel": 3}],
+         "layers[0], conv: channels=2.5: must be a whole number ≥ 1"),
+        ([{"kind": "conv", "channels": 2, "kernel": 3, "stride": 0}],
+         "layers[0], conv: stride=0: must be a whole number ≥ 1"),
+        ([{"kind": "conv", "channels": 2, "kernel": 3, "padding": 3}],
+         "layers[0], conv: padding=3: must be a whole number ≥ 0 and ≤ 2"),
+        ([{"kind": "conv", "channels": 2, "kernel": 9, "padding": 1}],
+         "layers[0], conv: kernel=9: must be a whole number ≥ 1 and ≤ 8"),
+        ([{"kind": "maxpool", "size": 7}],
+         "layers[0], maxpool: size=7: must be a whole number ≥ 1 and ≤ 6"),
+        ([{"kind": "avgpool"}], "layers[0], avgpool: size=undefined: must be a whole number ≥ 1"),
+        ([{"kind": "dropout", "p": 1}], "layers[0], dropout: p=1: must be ≥ 0 and < 1"),
+        ([{"kind": "dense", "units": 10}],
+         "layers[0], dense: its input is 1 × 6 × 8: must be flat, after a flatten"),
+        ([{"kind": "flatten"}, {"kind": "dense"}],
+         "layers[1], dense: units=undefined: must be a whole number ≥ 1"),
+        ([{"kind": "relu"}],
+         "layers: the last one's output is 1 × 6 × 8: must be one score a class"),
+    ],
+)  # fmt: skip
+def test_a_bad_layer_is_named(
+    javascript: Callable, layers: list[dict[str, Any]], message: str
+) -> None:
+    asked = f"engine.network({json.dumps(layers)}, [1, 6, 8])"
+    (told,) = javascript(Engine, "tell", [[False, asked]])
+    assert told.startswith(message)
+
+
+SOFTMAX = """engine.network([{ kind: "flatten" }, { kind: "dense", units: 3 }], [1, 2, 2]"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (', { initialization: "zero" })',
+         'initialization="zero": must be one of he,xavier,torch,small'),
+        (').get("2.weight")', '"2.weight": must be one of 1.weight,1.bias'),
+        (').set("1.bias", new Float32Array(4))', "1.bias: 4 numbers, must be 3"),
+        (").forward(new Float32Array(7), 2)", "images: 7 numbers, must be 8 for n=2"),
+        (").backward(new Float32Array(8), new Uint8Array([0, 3]), 2)",
+         "labels[1]=3: must be < 3"),
+        (').step(new Float32Array(4), new Uint8Array(1), 1, { optimizer: "lion" })',
+         'optimizer="lion": must be one of sgd,momentum,nesterov,adam,adamw,rmsprop'),
+    ],
+)  # fmt: skip
+def test_a_bad_question_is_refused(javascript: Callable, asked: str, message: str) -> None:
+    (told,) = javascript(Engine, "tell", [[False, SOFTMAX + asked]])
+    assert told == message
+
+
+def test_statistics_of_one_value_are_refused(javascript: Callable) -> None:
+    asked = """engine.network([{ kind: "flatten" }, { kind: "batchnorm" }], [2, 1, 1])
+      .backward(new Float32Array(2), new Uint8Array(1), 1)"""
+    (told,) = javascript(Engine, "tell", [[False, asked]])
+    assert told == "layers[1], batchnorm: one value a channel, must be ≥ 2: train on more images"
+
+
+@pytest.mark.parametrize("initialization", ["he", "xavier", "torch", "small"])
+def test_weights_are_drawn_as_initializers_say(javascript: Callable, initialization: str) -> None:
+    asked = f"""[0, 0, 1].map((seed) => engine.network([
+      {{ kind: "conv", channels: 64, kernel: 5 }}, {{ kind: "flatten" }},
+      {{ kind: "dense", units: 20 }}], [16, 9, 9], {{ seed, initialization: "{initialization}" }})
+      .parameters.map(({{ data }}) => [...data]))"""
+    (told,) = javascript(Engine, "tell", [[False, asked]])
+    first, again, other = ([torch.tensor(values) for values in drawn] for drawn in told)
+    assert all(map(torch.equal, first, again))
+    for at, fan_in, fan_out in ((0, 400, 1600), (2, 1600, 20)):
+        weight, bias, n = first[at], first[at + 1], len(first[at])
+        like = torch.empty(fan_out, fan_in)
+        torch.manual_seed(0)
+        expected = {
+            "he": lambda like: kaiming_normal_(like, nonlinearity="relu"),
+            "xavier": xavier_uniform_,
+            "torch": lambda like: kaiming_uniform_(like, a=5**0.5),
+            "small": lambda like: like.normal_(0, 0.01),
+        }[initialization](like).flatten()
+        assert weight.std() == pytest.approx(expected.std().item(), rel=5 / (2 * n) ** 0.5)
+        assert abs(weight.mean()) < 5 * expected.std() / n**0.5
+        assert weight.abs().max() == pytest.approx(expected.abs().max().item(), rel=0.3)
+        kurtosis = [
+            ((w / w.std()) ** 4).mean().item() for w in (weight, expected)
+        ]  # normal, or even
+        assert kurtosis[0] == pytest.approx(kurtosis[1], rel=0.1)
+        if initialization == "torch":
+            assert fan_in**-0.5 * 0.8 < bias.abs().max() <= fan_in**-0.5
+        else:
+            assert not bias.any()
+        correlation = (weight * other[at]).mean() / weight.std() ** 2
+        assert abs(correlation) < 5 / n**0.5
+
+
+LEARN = """
+const layers = [{ kind: "conv", channels: 4, kernel: 3 }, { kind: "batchnorm" }, { kind: "relu" },
+  { kind: "dropout", p: 0.5 }, { kind: "flatten" }, { kind: "dense", units: 3 }];
+const images = Float32Array.from({ length: 250 * 36 }, (_, i) => Math.sin(i * i));
+const labels = Uint8Array.from({ length: 250 }, (_, i) => i % 3);
+const make = () => engine.network(layers, [1, 6, 6]);
+const go = (net, steps, n, options) => Array.from({ length: steps },
+  () => net.step(images, labels, n, { optimizer: "adam", lr: 0.01, ...options }).loss);
+"""
+
+
+@pytest.mark.parametrize("simd", WAYS)
+def test_training_goes_on_where_it_was_left(javascript: Callable, simd: bool) -> None:
+    asked = f"""(() => {{ {LEARN}
+      const one = make(), other = make();
+      go(one, 5, 20);
+      other.load(structuredClone(one.state()));
+      go(one, 0, 20);
+      const state = one.state(), before = JSON.stringify(state);
+      const losses = [go(one, 5, 20), go(other, 5, 20)];
+      return {{ losses, kept: JSON.stringify(state) === before,
+        scores: [one, other].map((net) => [...net.forward(images, 20)]) }};
+    }})()"""
+    (told,) = javascript(Engine, "tell", [[simd, asked]])
+    assert told["losses"][0] == told["losses"][1]
+    assert told["scores"][0] == told["scores"][1]
+    assert told["kept"]  # training on leaves a saved state alone
+
+
+@pytest.mark.parametrize("simd", WAYS)
+def test_any_number_of_images_is_taken(javascript: Callable, simd: bool) -> None:
+    """More than before, fewer, and more than go through at a time."""
+    asked = f"""(() => {{ {LEARN}
+      const net = make();
+      const few = go(net, 1, 10), many = go(net, 1, 40), again = go(net, 1, 10);
+      const all = [...net.forward(images, 250)];
+      const each = Array.from({{ length: 250 }},
+        (_, i) => [...net.forward(images.subarray(36 * i, 36 * i + 36), 1)]).flat();
+      return {{ losses: [few, many, again].flat(), all, each, shown: net.activation(0).length }};
+    }})()"""
+    (told,) = javascript(Engine, "tell", [[simd, asked]])
+    assert told["all"] == pytest.approx(told["each"], abs=1e-5)
+    assert len(told["all"]) == 750
+    assert told["shown"] == 4 * 4 * 4
+    assert all(0.3 < loss < 4 for loss in told["losses"])
+
+
+def test_dropout_drops_its_share_anew_at_each_step_and_by_its_seed(javascript: Callable) -> None:
+    asked = """(() => {
+      const ones = new Float32Array(1000).fill(1), net = () => engine.network([{ kind: "dropout",
+        p: 0.3 }, { kind: "flatten" }, { kind: "dense", units: 2 }], [1, 25, 40]);
+      const drop = (net, seed) => {
+        net.step(ones, new Uint8Array(1), 1, { seed, lr: 0 });
+        return [...net.activation(0)];
+      };
+      const a = net(), b = net();
+      a.forward(ones, 1);
+      const kept = [...a.activation(0)];
+      return { kept, drawn: [drop(a, 0), drop(a, 0), drop(b, 0), drop(b, 1)] };
+    })()"""
+    (told,) = javascript(Engine, "tell", [[False, asked]])
+    assert set(told["kept"]) == {1}
+    first, second, same, other = map(np.array, told["drawn"])
+    assert (first == same).all()
+    for drawn in (first, second, other):
+        assert np.unique(drawn) == pytest.approx([0, 1 / 0.7])
+        assert abs((drawn == 0).mean() - 0.3) < 5 * (0.21 / 1000) ** 0.5
+    for drawn in (second, other):
+        assert abs((first == drawn).mean() - (0.09 + 0.49)) < 5 * 0.5 / 1000**0.5
+
+
+def test_the_text_alone_is_the_engine(javascript: Callable) -> None:
+    """As a Worker gets it: the function's own text, in a scope that has nothing else."""
+    asked = """(() => {
+      const text = trainingEngine.toString();
+      const alone = new Function("document", "window", "process", `return (${text})()`)();
+      return alone.network([{ kind: "flatten" }, { kind: "dense", units: 2 }], [1, 2, 2]).shapes;
+    })()"""
+    (told,) = javascript(Engine, "tell", [[False, asked]])
+    assert told == [[4], [2]]
+
+
+def test_without_simd_javascript_computes(javascript: Callable) -> None:
+    """A browser that cannot read the bytes throws, and so do bytes that are none."""
+    (told,) = javascript(
+        Engine, "tell", [[False, "trainingEngine(new Uint8Array([1, 2, 3])).simd"]]
+    )
+    assert told is False
+
+
+def test_kernels_are_built_from_their_source() -> None:
+    try:
+        make_kernels.install()
+    except OSError as error:
+        pytest.skip(str(error))
+    made = (FOLDER / "training_kernels.js").read_text(encoding="utf-8")
+    assert make_kernels.build() == made, "run tools/make_kernels.py"

@@ -30,9 +30,9 @@ def install() -> None:
     told = package / "package.json"
     if told.exists() and f'"version": "{VERSION}"' in told.read_text(encoding="utf-8"):
         return
+    options = ["--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"]
     done = npm(
-        ["install", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"]
-        + ["--prefer-offline", "--prefix", str(COMPILER), f"assemblyscript@{VERSION}"],
+        ["install", *options, "--prefix", str(COMPILER), f"assemblyscript@{VERSION}"],
         return_completed_process=True,
         capture_output=True,
         text=True,
