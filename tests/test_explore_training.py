@@ -394,6 +394,45 @@ def test_without_workers_it_trains_in_the_page_itself(show: Callable) -> None:
     says(page).to_contain_text("After 10 steps")
 
 
+def test_with_a_kernel_the_garments_and_other_weights_come_from_it(page: Page) -> None:
+    """As in Jupyter, where there is no script of the site: asked for by a message."""
+    labels, images = garments()
+    state = TrainingExplorer(layers=SMALL).model().state_dict()
+    explorer = TrainingExplorer(layers=SMALL)
+    explorer.weights = {**state, "5.bias": torch.eye(10)[3] * 100}
+    page.evaluate(
+        """async ([labels, images, packed]) => {
+        const view = (text) => new DataView(
+          Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+        document.querySelector("script[src*=explorers]").remove();
+        const state = JSON.parse(document.querySelector("[type$='widget-state+json']").textContent);
+        const { _esm, ...traits } = state.state.m.state, heard = {};
+        traits.packed = view("");
+        const tell = (event, ...values) => { for (const f of heard[event] ?? []) f(...values); };
+        window.pythons = traits;
+        window.fromPython = () => { traits.packed = view(packed); tell("change:packed"); };
+        const model = { get: (name) => traits[name], save_changes() {},
+          set(name, value) { traits[name] = value; tell(`change:${name}`); },
+          send: ({ type }) => type === "garments" &&
+            setTimeout(() => tell("msg:custom", { type, labels }, [view(images)])),
+          on: (event, f) => (heard[event] ??= []).push(f),
+          off: (event, f) => { heard[event] = heard[event].filter((g) => g !== f); } };
+        const url = URL.createObjectURL(new Blob([_esm], { type: "text/javascript" }));
+        const main = document.querySelector("main");
+        main.replaceChildren();
+        (await import(url)).default.render({ model, el: main });
+        }""",
+        [labels, b64encode(images).decode(), b64encode(explorer.packed).decode()],
+    )
+    press(page, "Train")
+    says(page).to_contain_text("After 30 steps")
+    size = page.evaluate("pythons.packed.byteLength")
+    assert size == len(explorer.packed) and page.evaluate("pythons.history[0].loss.length") == 30
+    page.evaluate("fromPython()")
+    expect(page.locator(".d2-garment")).to_contain_text("The network says: Dress 100")
+    expect(page.locator(".d2-progress")).to_have_text("step 0 of 30")
+
+
 def test_what_is_far_away_pauses(show: Callable) -> None:
     page = show(TrainingExplorer(layers=LINEAR, steps=5000))
     press(page, "Train")

@@ -53,6 +53,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     read, set_ = "print('padding', ConvolutionExplorer.padding)", "ConvolutionExplorer.padding = 1"
     write(folder / "two.ipynb", ["ConvolutionExplorer", "OutputSizeExplorer"], read, set_)
     write(folder / "all.ipynb", explore.__all__)
+    begin, load = (
+        "explorer = explore.TrainingExplorer(steps=10)\nexplorer",
+        (
+            "model = explorer.model()\nmodel.load_state_dict(explorer.weights)\n"
+            "print('trained', len(explorer.history[0]['loss']), model[0].weight.isfinite().all())\n"
+            "with torch.no_grad():\n    model[7].bias[3] = 100\nexplorer.weights = model.state_dict()"
+        ),
+    )
+    write(folder / "train.ipynb", [], begin, load)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -157,3 +166,16 @@ def test_a_trusted_chapter_is_alive_before_a_run(opened: Callable[[str], Page]) 
     before = figure.inner_html()
     padding.fill(str(int(padding.input_value()) + 1))
     expect(figure).not_to_have_js_property("innerHTML", before)
+
+
+def test_a_network_that_trains_in_the_figure_is_pythons_too(opened: Callable[[str], Page]) -> None:
+    page = opened("train")
+    await_kernel(page)
+    run_cell(page, "import torch")
+    run_cell(page, "explorer = ")
+    figure = page.locator(".jp-OutputArea-output .d2-training")
+    figure.get_by_role("button", name="Train", exact=True).click(timeout=120_000)
+    expect(figure.get_by_role("status")).to_contain_text("After 10 steps", timeout=120_000)
+    run_cell(page, "model = ")
+    expect(page.get_by_text("trained 10 tensor(True)")).to_be_visible(timeout=120_000)
+    expect(figure).to_contain_text("The network says: Dress 100", timeout=120_000)

@@ -121,7 +121,7 @@ PRESETS: dict[str, Settings] = {
     },
     "dropout": {
         "garments": 200,
-        "steps": 600,
+        "steps": 200,
         "runs": [
             {"layers": _network(_WIDE)},
             {"layers": _network(_WIDE.replace(", dense", ", dropout 0.5, dense"))},
