@@ -3,7 +3,8 @@
 // ---- Where a session runs: in a Worker, or else in the page, between its frames -------------------
 
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-const SESSION = () => [trainingEngine, uniform, rateAt, batchOf, blocks, sizes, trainingSession].join("\n");
+const SESSION = () =>
+  [trainingEngine, uniform, rateAt, batchOf, blocks, sizes, trainingSession].join("\n");
 const WORKER = `
 let session, busy = false;
 function turn() {
@@ -92,7 +93,8 @@ export async function unpackGarments({ labels, images, held_out: heldOut }) {
 /** For tests: a session without a page, to its end; the last report. */
 export async function trained(given, settings, train = "all") {
   let last;
-  const session = trainingSession(trainingEngine(bytesOf(TRAINING_KERNELS)), (report) => { last = report; });
+  const engine = trainingEngine(bytesOf(TRAINING_KERNELS));
+  const session = trainingSession(engine, (report) => { last = report; });
   session.hear({ garments: await unpackGarments(given), settings, train, pace: Infinity });
   while (session.work(1000));
   return { ...last, weights: [...last.weights] };
@@ -119,7 +121,8 @@ const TOLD = { layers: (layers, all) => toldLayers(layers, all),
 /** What sets a network apart from the others: kinds of layers that it has or has not. */
 function toldLayers(layers, all) {
   const has = (list, kind) => list.some((layer) => layer.kind === kind);
-  const apart = Object.keys(LAYERS).filter((kind) => all.some((list) => has(list, kind) !== has(all[0], kind)));
+  const apart = Object.keys(LAYERS)
+    .filter((kind) => all.some((list) => has(list, kind) !== has(all[0], kind)));
   return apart.map((kind) => `${has(layers, kind) ? "with" : "without"} ${LAYERS[kind]}`).join(", ") ||
     `${counted(layers.length, "layer")}: ${layers.filter(({ kind }) => kind === "conv")
       .map(({ channels }) => channels).join("-")}`;
@@ -142,27 +145,31 @@ export function reading(runs, history, reports = []) {
       noted.held_out_accuracy.at(-1)];
     const time = reports[i]?.seconds ? ` (${reports[i].seconds.toFixed(1)} s)` : "";
     const lost = reports[i]?.lost ? `, then it diverged` : "";
-    const told = `after ${counted(step, "step")}${time}${lost}, right on ${percent(held)} of the held-out ` +
-      `garments, ${percent(train)} of those it learns from.`;
+    const told = `after ${counted(step, "step")}${time}${lost}, right on ${percent(held)} of the ` +
+      `held-out garments, ${percent(train)} of those it learns from.`;
     return lead + (lead ? told : `A${told.slice(1)}`);
   }).join(" ");
 }
 
 // ---- Pictures -----------------------------------------------------------------------------------
 
-const LOOKS = [["input", "2 3"], ["kernel", "2 3"], ["output", "2 3"]]; // of each run; training is dotted
-const LEFT = 40, RIGHT = 10, TOP = 22, BOTTOM = 32;
+const LOOKS = ["input", "kernel", "output"].map(tone), DOTTED = "2 3"; // of each run, and training
+const LEFT = 40, RIGHT = 18, TOP = 22, BOTTOM = 32;
 
 /** A chart over the steps: of each run what it learns from, dotted, and what is held out. */
 function chart(svg, title, steps, [low, high], tell, runs) {
   const width = widthOf(svg), box = { left: LEFT, right: width - RIGHT, top: TOP, bottom: TOP + 124 };
   const x = linear([0, steps], [box.left, box.right]), y = linear([low, high], [box.bottom, box.top]);
-  const at = ([step, value]) => value === null ? null : [x(step), y(within(value, low, high))];
-  const marks = runs.flatMap(([dotted, full], i) => [
-    line(curve(dotted.map(at)), tone(LOOKS[i][0]), 1.5, LOOKS[i][1]),
-    line(curve(full.map(at)), tone(LOOKS[i][0]), 2.5),
-    ...full.length ? [h("circle", { cx: at(full.at(-1))[0], cy: at(full.at(-1))[1], r: 3.5,
-      fill: tone(LOOKS[i][0]) })] : []]);
+  const at = ([step, value]) =>
+    Number.isFinite(value) ? [x(step), y(within(value, low, high))] : null;
+  const marks = runs.flatMap(([dotted, full], i) => {
+    const lines = [line(curve(dotted.map(at)), LOOKS[i], 1.5, DOTTED),
+      line(curve(full.map(at)), LOOKS[i], 2.5)];
+    const [cx, cy] = full.map(at).findLast(Boolean) ?? [];
+    if (cx === undefined) return lines;
+    return [...lines, h("circle", { cx, cy, r: 3.5, fill: LOOKS[i] }),
+      runs.length > 1 && write("ABC"[i], cx + 6, cy + 4, "start")].filter(Boolean);
+  });
   paint(svg, width, box.bottom + BOTTOM, [
     ...axes(box, x, ticks(0, steps).map((n) => [n, n]), y, ticks(low, high).map((v) => [v, tell(v)])),
     write(title, 4, TOP - 8, "start", "ink"), write("step", box.right, box.bottom + 29, "end"),
@@ -183,31 +190,33 @@ function insides(svg, layers, runs) {
   const shown = runs.map((found) => found ?? []), longest = Math.max(...shown.map((f) => f.length));
   const width = widthOf(svg), narrow = width < 520, label = narrow ? 0 : 108, row = narrow ? 66 : 46;
   const half = (width - label - 16) / 2, columns = ["activation", "gradient"];
-  const marks = columns.map((name, c) => write(`${name}s: how large`, label + c * (half + 16), 13, "start", "ink"));
+  const marks = columns.map((name, c) =>
+    write(`${name}s: how large`, label + c * (half + 16), 13, "start", "ink"));
   const bar = (half - 2) / 24, scale = (left) => (n) => left + (2 * (n + 9)) * bar;
   for (let k = 0; k < longest; k++) {
     const base = 24 + (k + 1) * row - 8, first = shown.find((found) => found[k])[k].first;
-    const text = `${first + 1} ${LAYERS[layers[first]?.kind] ?? ""}`;
-    marks.push(narrow ? write(text, 0, base - 36, "start") : write(text, 0, base - 8, "start"));
+    marks.push(write(`${first + 1} ${LAYERS[layers[first]?.kind] ?? ""}`, 0, base - (narrow ? 36 : 8),
+      "start"));
     columns.forEach((name, c) => {
-      const left = label + c * (half + 16), x = scale(left);
+      const left = label + c * (half + 16);
       marks.push(line(`M${left} ${base}h${half}`, tone("line")));
       shown.forEach((found, i) => {
         if (!found[k]) return;
         const { shares, std } = found[k][name], top = Math.max(...shares, 0.01);
-        const steps = shares.map((share, b) => `V${(base - 28 * share / top).toFixed(1)}H${(left + (b + 1) * bar).toFixed(1)}`);
-        marks.push(h("path", { d: `M${left} ${base}${steps.join("")}V${base}z`, stroke: tone(LOOKS[i][0]),
-          fill: tone(LOOKS[i][0]), "fill-opacity": 0.25, "stroke-width": 1.2 },
-          h("title", {}, `${"ABC"[i]}: standard deviation ${std.toExponential(1)}`)));
+        const outline = shares.map((share, b) =>
+          `V${(base - 28 * share / top).toFixed(1)}H${(left + (b + 1) * bar).toFixed(1)}`).join("");
+        marks.push(h("path", { d: `M${left} ${base}${outline}V${base}z`, stroke: LOOKS[i],
+          fill: LOOKS[i], "fill-opacity": 0.25, "stroke-width": 1.2 },
+        h("title", {}, `${"ABC"[i]}: standard deviation ${std.toExponential(1)}`)));
       });
-      const dead = shown.flatMap((found, i) => found[k]?.relu && name === "activation" && found[k].activation.dead > 0
-        ? [`${runs.length > 1 ? `${"ABC"[i]} ` : ""}${percent(found[k].activation.dead)} dead`] : []);
-      if (dead.length) marks.push(write(dead.join(", "), left + half, base - 30, "end"));
     });
+    const dead = shown.map((found, i) => found[k]?.relu && found[k].activation.dead > 0
+      ? `${runs.length > 1 ? `${"ABC"[i]} ` : ""}${percent(found[k].activation.dead)} dead` : "");
+    marks.push(write(dead.filter(Boolean).join(", "), label + half, base - 30, "end"));
   }
   const end = 24 + longest * row + 8;
-  columns.forEach((_, c) => [-8, -4, 0].forEach((n) =>
-    marks.push(write(n ? powerOfTen(n) : "1", scale(label + c * (half + 16))(n), end, "middle"))));
+  columns.forEach((_, c) => [-8, -4, 0].forEach((n) => marks.push(
+    write(n ? powerOfTen(n) : "1", scale(label + c * (half + 16))(n), end))));
   paint(svg, width, end + 6, marks);
 }
 
@@ -217,21 +226,24 @@ let numbered = 0;
 const LARGEST = 300_000; // parameters
 
 /** A layer in a chip. */
-const chipText = ({ kind, channels, kernel, size, p, units }) => ({ conv: `conv ${channels}, ${kernel}×${kernel}`,
-  maxpool: `max pool ${size}`, avgpool: `average pool ${size}`, dropout: `dropout ${p}`,
-  dense: `dense ${units}` })[kind] ?? LAYERS[kind];
+const chipText = ({ kind, channels, kernel, size, p, units }) => ({
+  conv: `conv ${channels}, ${kernel}×${kernel}`, dense: `dense ${units}`, dropout: `dropout ${p}`,
+  maxpool: `max pool ${size}`, avgpool: `average pool ${size}` })[kind] ?? LAYERS[kind];
 
 /** The first layer's kernels and each convolution's maps of a garment. */
 function mapsPanel(panel, { kernels, maps }) {
   const picture = (label, count, rows, columns, size) => {
-    const across = Math.min(count, 16), made = tiled(count, rows, columns, across, 1, { "aria-label": label });
+    const across = Math.min(count, 16);
+    const made = tiled(count, rows, columns, across, 1, { "aria-label": label });
     made.canvas.style.maxWidth = `${across * size}px`;
     return made;
   };
-  const row = (name, made) => panel.append(h("div", { class: "d2-layer" }, h("b", {}, name), made.canvas));
+  const row = (name, { canvas }) =>
+    panel.append(h("div", { class: "d2-layer" }, h("b", {}, name), canvas));
   const garment = picture("The garment", 1, 28, 28, 84), says = h("p", { class: "d2-hint" });
   panel.append(h("div", { class: "d2-layer d2-garment" }, garment.canvas, says));
-  const own = kernels && picture("Kernels of the first layer", kernels.count, kernels.side, kernels.side, 40);
+  const { count, side } = kernels ?? {};
+  const own = kernels && picture("Kernels of the first layer", count, side, side, side > 9 ? 60 : 40);
   if (own) row(maps.length ? "First kernels" : "First weights", own);
   const each = maps.map(({ first, shape: [count, rows, columns] }) => {
     const made = picture(`Maps of layer ${first + 1}`, count, rows, columns, 60);
@@ -270,7 +282,7 @@ function render({ model, el }) {
   const { get, later } = view, kinds = get("_kinds"), classes = get("_classes");
   const shapes = trainingEngine(null);
   let session = null, reports = [], seen = {}, going = false, opening = null, last = 0;
-  let chosen = null, all = false, news = "", sent = "", mine = model.get("packed"), done = false, fault = "";
+  let chosen = null, all = false, news = "", sent = "", mine = get("packed"), done = false, fault = "";
   let shownNames, shownLayers, shownHistory, shownChart, shownForm, paintPanel;
   const id = numbered++;
 
@@ -398,7 +410,8 @@ function render({ model, el }) {
       view.controls.push(() => { input.checked = get("view") === value; });
       return h("label", {}, input, label);
     }));
-  const panel = h("div", { class: "d2-panel" }), words = readout(), problem = h("p", { class: "d2-problem" });
+  const panel = h("div", { class: "d2-panel" }), words = readout();
+  const problem = h("p", { class: "d2-problem" });
   const garment = slider(view, "garment", { label: "Garment", max: 199,
     hidden: () => get("view") !== "maps" });
   const root = figure(view, "d2-training", control(view, runsRow, () => !several(), () => {}),
@@ -407,14 +420,17 @@ function render({ model, el }) {
       h("div", { class: "d2-tools" }, start, one, reset, compare)),
     more, h("div", { class: "d2-both" }, h("div", { class: "d2-charts" }, lossChart, accuracyChart),
       h("p", { class: "d2-hint d2-legend" }, h("span", {}, key(tone("muted"), null), " held out"),
-        h("span", {}, key(tone("muted"), "2 3"), " what it learns from"), progress),
+        h("span", {}, key(tone("muted"), DOTTED), " what it learns from"), progress),
       h("div", { class: "d2-inside" }, tabs, garment), panel), words);
 
   // The session.
   const none = () => new DataView(new ArrayBuffer(0));
   const settings = () => ({ runs: runs(), steps: get("steps"),
     seen: { view: get("view"), selected: get("selected"), garment: get("garment") } });
-  const end = () => { session?.end(); session = null; reports = []; seen = {}; going = false; sent = ""; };
+  const end = () => {
+    session?.end();
+    [session, reports, seen, going, sent] = [null, [], {}, false, ""];
+  };
   function hear(found) {
     if (going && !found.going) news = reading(runs(), found.runs.map(({ noted }) => noted), found.runs);
     ({ going, runs: reports, look: seen } = found);
@@ -453,7 +469,7 @@ function render({ model, el }) {
     if (!equal(shownNames, shownNames = names))
       runsRow.replaceChildren(h("legend", {}, "Runs"), ...names.map((name, i) =>
         h("label", { class: "d2-tick" }, h("input", { type: "radio", name: `d2-run-${id}`, value: i,
-          onchange: () => view.set("selected", i) }), key(tone(LOOKS[i][0]), null), name)),
+          onchange: () => view.set("selected", i) }), key(LOOKS[i], null), name)),
       remove, everyRun);
     for (const input of runsRow.querySelectorAll("[type=radio]"))
       input.checked = Number(input.value) === get("selected");
@@ -466,7 +482,8 @@ function render({ model, el }) {
         const net = shapes.network(layers(), [1, 28, 28], { initialization: "torch" });
         found = net.shapes;
         size = sum(net.parameters.map(({ data }) => data.length));
-        if (size > LARGEST) fault = `${thousands(size)} parameters: this figure takes ${thousands(LARGEST)}.`;
+        if (size > LARGEST)
+          fault = `${thousands(size)} parameters: this figure takes ${thousands(LARGEST)}.`;
       } catch (error) { fault = `${error.message}.`; }
       const bad = Number(fault.match(/layers\[(\d+)\]/)?.[1] ?? -1);
       while (chips.children.length > layers().length) chips.lastChild.remove();
@@ -510,7 +527,7 @@ function render({ model, el }) {
     };
     const ink = { positive: input, negative: kernel, paper };
     if (maps) {
-      form(`maps ${JSON.stringify(maps.maps.map(({ shape }) => shape))} ${maps.kernels?.count} ${maps.kernels?.side}`,
+      form(JSON.stringify([maps.maps.map(({ shape }) => shape), maps.kernels?.values.length]),
         () => mapsPanel(panel, maps));
       paintPanel(maps, classes, { ...ink, kernels: { positive: kernel, negative: input, paper },
         maps: { positive: output, negative: kernel, paper } });
@@ -534,7 +551,7 @@ function render({ model, el }) {
   function show() {
     const now = settings(), text = JSON.stringify(now), packed = get("packed");
     if (session && text !== sent) {
-      if (going && sent && equal(JSON.parse(sent).runs, now.runs) === false) news = "Changed: it begins anew.";
+      if (going && !equal(JSON.parse(sent).runs, now.runs)) news = "Changed: it begins anew.";
       session.tell({ settings: now });
       sent = text;
     }
