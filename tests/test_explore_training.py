@@ -178,6 +178,8 @@ def test_runs_are_named_by_what_sets_them_apart(javascript: Callable) -> None:
         ({"garment": HELD_OUT}, ValueError, "garment=1000: must be ≥ 0 and ≤ 999"),
         ({"steps": 0}, ValueError, "steps=0: must be ≥ 1"),
         ({"history": [{"loss": []}]}, ValueError, r"\[0\]: must have loss, step"),
+        ({"packed": "no"}, TypeError, "packed='no': must be bytes"),
+        ({"packed": b"abc"}, ValueError, "packed=b'abc': must be floats of 32 bits"),
         ({"rate": 1}, TypeError, "rate: no such argument"),
     ],
 )
@@ -207,6 +209,10 @@ def test_weights_go_in_and_come_out() -> None:
     again.load_state_dict(explorer.weights)
     model.eval(), again.eval()
     assert torch.equal(again(TEST.images[:5]), model(TEST.images[:5]))
+    sent = memoryview(explorer.packed)  # as Jupyter receives it
+    explorer.packed = b""
+    explorer.set_state({"packed": sent})
+    assert torch.equal(explorer.weights["0.weight"], model[0].weight)
     explorer.runs = [{"layers": LINEAR}]
     assert explorer.weights is None, "of another network"
 

@@ -58,7 +58,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (
             "model = explorer.model()\nmodel.load_state_dict(explorer.weights)\n"
             "print('trained', len(explorer.history[0]['loss']), model[0].weight.isfinite().all())\n"
-            "with torch.no_grad():\n    model[7].bias[3] = 100\nexplorer.weights = model.state_dict()"
+            "with torch.no_grad():\n    model[7].bias[3] = 100\n"
+            "explorer.weights = model.state_dict()"
         ),
     )
     write(folder / "train.ipynb", [], begin, load)

@@ -123,9 +123,10 @@ function toldLayers(layers, all) {
   const has = (list, kind) => list.some((layer) => layer.kind === kind);
   const apart = Object.keys(LAYERS)
     .filter((kind) => all.some((list) => has(list, kind) !== has(all[0], kind)));
-  return apart.map((kind) => `${has(layers, kind) ? "with" : "without"} ${LAYERS[kind]}`).join(", ") ||
-    `${counted(layers.length, "layer")}: ${layers.filter(({ kind }) => kind === "conv")
-      .map(({ channels }) => channels).join("-")}`;
+  const told = [true, false].map((own) => [own ? "with" : "without", apart.filter((kind) =>
+    has(layers, kind) === own).map((kind) => LAYERS[kind]).join(", ")]).filter(([, list]) => list);
+  return told.map((words) => words.join(" ")).join(", ") || `channels ` +
+    layers.map(({ channels, units }) => channels ?? units).filter(Boolean).join("-");
 }
 
 /** A letter for each run, and in what it differs from the others. */

@@ -247,6 +247,15 @@ def _history(value: Any) -> list[dict[str, list[float]]]:
     return [dict(noted) for noted in value]
 
 
+def _packed(value: Any) -> bytes:
+    """Read weights: floats of 32 bits, one after the other."""
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise TypeError("must be bytes")
+    if len(found := bytes(value)) % 4:
+        raise ValueError("must be floats of 32 bits")
+    return found
+
+
 @cache
 def garments() -> tuple[str, bytes]:
     """Pack the garments of the figures: labels as digits, and the images.
@@ -317,9 +326,7 @@ class TrainingExplorer(Explorer):
     view = Checked("maps", one_of("maps", "layers", "mistakes"))
     garment = Checked(0, integer(0, HELD_OUT - 1))
     history = Read([], _history)
-    packed = traitlets.Bytes(b"", help="The selected run's weights, as the figure sends them.").tag(
-        sync=True
-    )
+    packed = Read(b"", _packed)  # the selected run's weights, as figure and Python exchange them
     label = traitlets.Unicode("Training explorer").tag(sync=True)
     _kinds = traitlets.Dict(
         {kind: {name: default for name, (default, _) in all_.items()} for kind, all_ in
