@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from results import FOLDER, save
 
-N, ROUNDS, SECONDS = 64, 7, 2.0
+N, ROUNDS, SECONDS = 64, 5, 1.5
 CHANNELS = [(8, 16), (32, 32), (64, 64)]
 
 IN_NODE = """
