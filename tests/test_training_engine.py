@@ -4,6 +4,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -208,11 +209,10 @@ def decided(model: nn.Sequential, outputs: list[Tensor]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("simd", WAYS)
 @settings(max_examples=60)
 @given(networks(), st.integers(2, 9), st.integers(0, 99), st.sampled_from([0, 0.1, 1]))
 def test_gradients_and_statistics_equal_pytorchs(
-    javascript: Callable, simd: bool, network: tuple, n: int, seed: int, smoothing: float
+    javascript: Callable, network: tuple, n: int, seed: int, smoothing: float
 ) -> None:
     layers, shape = network
     torch.manual_seed(seed)
@@ -227,23 +227,28 @@ def test_gradients_and_statistics_equal_pytorchs(
     assume(decided(model, outputs))
     loss = cross_entropy(outputs[-1], labels, label_smoothing=smoothing)
     loss.backward()
-    asked = {"steps": [{"labelSmoothing": smoothing, "whole": True}]}
-    (told,) = javascript(Engine, "train", [[simd, case(layers, model, images, labels) | asked]])
-    (found,) = told["found"]
-    assert told["shapes"] == [list(output.shape[1:]) for output in outputs[1:]]
-    assert found["loss"] == pytest.approx(loss.item(), rel=1e-5)
-    assert found["right"] == (outputs[-1].argmax(1) == labels).sum()
-    for x, y, activation, slope in zip(
-        outputs, outputs[1:], found["activations"], found["slopes"], strict=False
-    ):
-        assert_near(activation, y, x.abs().max())  # a ReLU may leave little of it
-        assert_near(slope, y.grad)
-    for name, p in model.named_parameters():
-        of_weight = model.get_parameter(name.replace("bias", "weight")).grad
-        assert_near(found["gradients"][name], p.grad, of_weight.abs().max())
-    for name, values in told["buffers"].items():
-        assert_near(values, model.get_buffer(name))
-    assert_near(told["scores"], model.eval()(images))
+    asked = case(layers, model, images, labels)
+    asked["steps"] = [{"labelSmoothing": smoothing, "whole": True}]
+    for told in javascript(Engine, "train", [[True, asked], [False, asked]]):
+        (found,) = told["found"]
+        assert told["shapes"] == [list(output.shape[1:]) for output in outputs[1:]]
+        assert found["loss"] == pytest.approx(loss.item(), rel=1e-5)
+        assert found["right"] == (outputs[-1].argmax(1) == labels).sum()
+        for i, (x, y) in enumerate(pairwise(outputs)):
+            assert_near(found["activations"][i], y, x.abs().max())  # ReLU may leave little of it
+            assert_near(found["slopes"][i], y.grad)
+        for name, p in model.named_parameters():
+            at = int(name.split(".")[0])
+            summand = outputs[at + 1].grad.abs().max()
+            if p.ndim > 1:
+                summand = summand * outputs[at].abs().max()
+            # Before a batch normalization, what is added up cancels out.
+            assert_near(found["gradients"][name], p.grad, summand / 10)
+        for name, values in told["buffers"].items():
+            assert_near(values, model.get_buffer(name))
+        with torch.no_grad():
+            assert_near(told["scores"], model.eval()(images))
+        model.train()
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -267,7 +272,7 @@ OWN |= {"adam": adam, "adamw": adam}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(st.data(), st.integers(0, 99))
 def test_each_step_of_an_optimizer_equals_pytorchs(
     javascript: Callable, optimizer: str, data: st.DataObject, seed: int
