@@ -173,7 +173,7 @@ function chart(svg, title, steps, [low, high], tell, runs) {
   });
   paint(svg, width, box.bottom + BOTTOM, [
     ...axes(box, x, ticks(0, steps).map((n) => [n, n]), y, ticks(low, high).map((v) => [v, tell(v)])),
-    write(title, 4, TOP - 8, "start", "ink"), write("step", box.right, box.bottom + 29, "end"),
+    write(title, 4, TOP - 12, "start", "ink"), write("step", box.right, box.bottom + 29, "end"),
     ...marks]);
 }
 
