@@ -331,7 +331,7 @@ class TrainingExplorer(Explorer):
     _kinds = traitlets.Dict(
         {kind: {name: default for name, (default, _) in all_.items()} for kind, all_ in
          _KINDS.items()}, read_only=True).tag(sync=True)  # fmt: skip
-    _classes = traitlets.List(read_only=True).tag(sync=True)
+    _classes = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
 
     def __init__(self, preset: str | None = None, **arguments: Any) -> None:
         if preset is not None:
@@ -406,13 +406,13 @@ class TrainingExplorer(Explorer):
 
     def picture(self) -> str:
         """Draw the selected run's layers and its settings as SVG, before any training."""
-        run, x, shapes = self.runs[self.selected], 0, ""
+        run, x, shapes = self.runs[self.selected], 0.0, ""
         for layer in run["layers"]:
             text = " ".join(map(str, [layer["kind"], *list(layer.values())[1:2]]))
             width = 16 + 7.2 * len(text)
             if x % 700 + width > 700:
                 x = (x // 700 + 1) * 700
-            left, top = x % 700, 40 * (x // 700)
+            left, top = x % 700, 40 * int(x // 700)
             shapes += (
                 f'<path d="M{left:.0f} {top}h{width:.0f}v28h{-width:.0f}z" '
                 f'fill="var(--d2-panel)" stroke="var(--d2-line)"/>'
