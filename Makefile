@@ -86,7 +86,7 @@ execute: .venv/.all  ## run notebooks and keep their outputs: make execute [CHAP
 	$(BIN)/python tools/execute.py $(CHAPTER)
 
 benchmarks: .venv/.all  ## measure side by side what the benchmarks' page shows (an hour and a half)
-	@for name in imports conv2d reproduce fit epochs chapters nets; do \
+	@for name in imports conv2d training reproduce fit epochs chapters nets; do \
 	  echo "benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 _build/classroom/.ready: classroom/requirements.txt .venv/.all
