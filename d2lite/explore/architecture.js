@@ -221,7 +221,7 @@ function render({ model, el }) {
       head.replaceChildren(h("b", {}, view.get(trait)), ` ${summary(network())}`);
       svg.setAttribute("aria-label", `${view.get(trait)}, layer by layer from left to right: ` +
         "above, the maps to scale; below, bars of each layer's parameters and multiply-adds.");
-      svg.style.width = `${width}px`;
+      svg.style.width = width > room ? `${width}px` : "100%";
       strip.tabIndex = width > room ? 0 : -1; // the keyboard scrolls it too
       places = draw(svg, network(), scale, at, width);
       if (seen !== (seen = [view.get(trait), view.get(chosen), width].join())) {
