@@ -14,6 +14,8 @@ const inDeck = document.URL === "about:srcdoc"; // there each explorer has a fra
 const page = inDeck ? window.parent : window;
 const LONGEST = 10_000; // characters of an address
 const figures = new Map(); // by label
+// Their settings by label, as the reader left them. Read at once: a script of Sphinx's clears the entry.
+let left = inDeck ? null : history.state?.figures;
 
 // ---- Links: JSON in characters that an address leaves as they are -------------------------------
 
@@ -135,7 +137,7 @@ function share({ target: el, detail: { model, widget, place, redraw } }) {
   el.dataset.figure = label;
   figures.set(label, { put, settings, link });
   const [wanted, query] = asked(inDeck && page.asked || page.location.hash);
-  const kept = inDeck ? undefined : history.state?.figures?.[label];
+  const kept = left?.[label];
   if (kept ?? (wanted === label)) put(kept ?? query);
   model.on("change", keep);
   keep();
@@ -154,8 +156,9 @@ function keep() {
 function write() {
   clearTimeout(waiting);
   if (!inDeck) {
-    const states = Object.fromEntries([...figures].map(([label, figure]) => [label, figure.settings()]));
-    history.replaceState({ ...history.state, figures: { ...history.state?.figures, ...states } }, "");
+    left = { ...left };
+    for (const [label, figure] of figures) left[label] = figure.settings();
+    history.replaceState({ ...history.state, figures: left }, "");
   } else if (frameElement.closest("section.present")) {
     const [figure] = figures.values(), changed = figure?.settings() && `/&${figure.link()}`;
     if (figure && (changed || page.location.hash.includes("figure=")))
@@ -171,7 +174,10 @@ function follow({ state }) {
     const settings = known?.[label] ?? (wanted === label ? query : known && "");
     if (settings !== null && settings !== undefined) figure.put(settings);
   }
-  if (known) return;
+  if (known) {
+    left = known;
+    return;
+  }
   if (!inDeck) write();
   show(wanted);
 }
@@ -191,6 +197,6 @@ if (inDeck) {
 } else {
   addEventListener("popstate", follow);
   addEventListener("pagehide", write);
-  document.addEventListener("DOMContentLoaded", () => { if (!history.state?.figures) show(asked(location.hash)[0]); });
+  document.addEventListener("DOMContentLoaded", () => { if (!left) show(asked(location.hash)[0]); });
 }
 }
