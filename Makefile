@@ -10,7 +10,7 @@ BUILD := $(BIN)/python -c "from jupyter_book.cli.main import main; main()" build
   --config _config.yml --toc "$$PWD/_toc.yml" --path-output . -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help book heights test-browsers test-colab test-hub test-lab test-nbgrader slides serve test test-oldest check lab execute benchmarks student lint links lock clean look
+.PHONY: help book heights test-browsers test-colab test-hub test-lab test-nbgrader slides serve test test-oldest check lab execute benchmarks student lint links lock clean look rules
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +106,9 @@ test-hub: _build/classroom/.ready  ## a real JupyterHub: students' work survives
 
 test-nbgrader: _build/classroom/.ready  ## nbgrader's whole cycle, for every chapter (half an hour)
 	PYTHONPATH="$(CURDIR)" _build/classroom/bin/python -m pytest -o addopts= -s classroom/test_nbgrader.py
+
+rules: .venv/.all  ## write what links may set in explorers, after a trait has changed
+	@$(BIN)/python tools/rules.py
 
 heights: .venv/.all book  ## measure how high the explorers stand, after they have changed
 	@$(BIN)/python tools/heights.py

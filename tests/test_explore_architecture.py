@@ -81,6 +81,23 @@ def test_bars_and_maps_are_to_scale(javascript: Callable) -> None:
         assert x == pytest.approx(width)
 
 
+@pytest.mark.parametrize("name", DATA)
+def test_names_of_parts_never_lie_over_each_other(javascript: Callable, name: str) -> None:
+    network, widths = DATA[name], [240, 320, 700, 1200, 3000]
+    (scale,) = javascript(ArchitectureExplorer, "scales", [[[network]]])
+    layouts = javascript(ArchitectureExplorer, "layout", [[network, scale, w] for w in widths])
+    found = javascript(ArchitectureExplorer, "labels", [[network, places] for places in layouts])
+    for width, labels in zip(widths, found, strict=True):
+        assert len(labels) >= (4 if width < 1200 else 7)
+        for row in (0, 1):
+            x = 0.0
+            for label in (each for each in labels if each["row"] == row):
+                assert label["text"] and label["x"] >= x - 1e-9
+                assert label["width"] >= 6.7 * len(label["text"])
+                x = label["x"] + label["width"]
+            assert x <= width + 1e-6
+
+
 @pytest.mark.parametrize(
     ("model", "last"),
     [

@@ -3,7 +3,7 @@
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ EXPLORERS = [pytest.param(make, id=name) for name, make in EVALUATE.items()]
 def test_its_front_end_is_the_shared_module_and_its_own(explorer: Callable[..., Explorer]) -> None:
     made = explorer()
     assert made._esm.startswith("// What all explorers share.")
-    assert "export default { render };" in made._esm
+    assert re.search(r"export default \{ render(, fits)? \};", made._esm)
     assert not re.search(r"https?://(?!www\.w3\.org)", made._esm), "asks the network"
     assert ".d2-readout" in made._css
 
@@ -147,7 +147,13 @@ def mounted(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
     """Open a static page with several explorers, each in a section of its class's name."""
     opened = []
 
-    def mounted(names: list[str], width: int = 1280, **options: Any) -> Page:
+    def mounted(
+        names: list[str],
+        width: int = 1280,
+        scripts: Sequence[str] = ("explorers",),
+        init: str = "",
+        **options: Any,
+    ) -> Page:
         models, places = {}, ""
         for name in names:
             traits = EVALUATE[name]().get_state()
@@ -156,19 +162,22 @@ def mounted(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
                 for key in [key for key, value in traits.items() if isinstance(value, bytes)]
             ]
             models[name] = {"model_name": "AnyModel", "state": traits, "buffers": saved}
-            places += f'<section id="{name}"><div data-widget-model="{name}"></div></section>'
-        host = (ROOT / "book" / "_static" / "explorers.js").as_uri()
+            place = f'<div data-figure="{name}" data-widget-model="{name}"></div>'
+            places += f'<section id="{name}">{place}</section>'
+        static = (ROOT / "book" / "_static").as_uri()
+        loads = "".join(f'<script src="{static}/{script}.js"></script>' for script in scripts)
         (tmp_path / "index.html").write_text(
             f"""<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8">
             <meta name="viewport" content="width=device-width"><title>Explorers</title>
             <style>body {{ max-width: 750px; margin: 10px auto 999px; padding: 0 8px }}</style>
             <script type="application/vnd.jupyter.widget-state+json">
             {json.dumps({"state": models})}</script>
-            <script src="{host}"></script><body>{places}""",
+            {loads}<body>{places}""",
             encoding="utf-8",
         )
         page = browser.new_page(viewport={"width": width, "height": 1000}, **options)
         opened.append(page)
+        page.add_init_script(init)
         page.goto((tmp_path / "index.html").as_uri())
         page.wait_for_function(
             f"document.querySelectorAll('[data-widget=live]').length == {len(names)}"

@@ -29,7 +29,7 @@ OUTSIDE = """() => Reveal.getSlides().flatMap((slide, i) => {
 })"""
 # Text in letters of less than 24 px, but for the foot, and for indices in mathematics.
 SMALL = """() => [...document.querySelectorAll(".slides *")]
-  .filter((e) => !e.closest("aside, .section, .katex"))
+  .filter((e) => !e.closest("aside, .section, .d2-sharing, .katex"))
   .filter((e) => [...e.childNodes].some((n) => n.nodeType == 3 && n.data.trim()))
   .filter((e) => parseFloat(getComputedStyle(e).fontSize) < 24).map((e) => e.outerHTML)"""
 

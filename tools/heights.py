@@ -19,7 +19,8 @@ SITE, HEIGHTS = ROOT / "_build" / "html", ROOT / "book" / "_static" / "heights.j
 #: Widths of the window at which to measure; each height is kept up to the next.
 WIDTHS = (320, 340, 360, 375, 390, 412, 440, 480, 540, 600, 680, 768, 860, 960, 1100, 1200, 1280)
 MEASURE = """() => [...document.querySelectorAll("[data-widget=live]")]
-  .map((e) => Math.round(e.getBoundingClientRect().height))"""
+  .map((e) => [e.nextElementSibling, e].map((each) => each.getBoundingClientRect()))
+  .map(([buttons, figure]) => Math.round(buttons.bottom - figure.top))"""
 
 
 class Quiet(SimpleHTTPRequestHandler):

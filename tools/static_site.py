@@ -13,6 +13,7 @@ import time
 from html import escape, unescape
 from pathlib import Path
 
+import nbformat
 import tinycss2
 from docutils import nodes
 from fontTools import subset
@@ -367,6 +368,17 @@ def mend_citations(app: Sphinx, page: str, template: str, context: dict, doctree
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
+def name_figures(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
+    """Write its cell's label beside each explorer: by that name a link finds it."""
+    path = Path(app.env.doc2path(page)) if "body" in context else Path()
+    cells = nbformat.read(path, 4).cells if path.suffix == ".ipynb" else []
+    for cell in cells:
+        html = "".join(str(output.get("data", {})) for output in cell.get("outputs", []))
+        for model in re.findall(r'data-widget-model="\w+"', html):
+            name = f'data-figure="{escape(cell.metadata.get("label", ""))}" {model}'
+            context["body"] = context["body"].replace(model, name)
+
+
 def describe(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
     """Say in a page's head what it is about, as search engines show it: its first paragraph."""
     if isinstance(doctree, nodes.document):
@@ -385,6 +397,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", prepare_katex)
     app.connect("html-page-context", drop_unneeded, priority=900)
     app.connect("html-page-context", mend_citations)
+    app.connect("html-page-context", name_figures)
     app.connect("html-page-context", describe)
     in_order = (
         keep_used_icons, keep_used_letters, drop_source_maps, size_pictures, keep_room, lighten,

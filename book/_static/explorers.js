@@ -11,8 +11,9 @@
  *   <div data-widget-model="…">a still picture, shown until the live view replaces it</div>
  *
  * Widgets get what anywidget gives them; nobody hears save_changes and send. Views of one model share
- * its state. A view's element is marked data-widget="live"; what cannot be mounted, "failed": its
- * picture stays, or a note says why. "waiting" are left alone. A classic script: works from a file. */
+ * its state. A view's element is marked data-widget="live", and tells the page by the event "widget-live";
+ * what cannot be mounted is marked "failed": its picture stays, or a note says why. "waiting" are left
+ * alone. A classic script: works from a file. */
 "use strict";
 {
 const STATE = 'script[type="application/vnd.jupyter.widget-state+json"]';
@@ -127,13 +128,22 @@ window.mountWidgets = async function mountWidgets(root = document) {
 
   async function show(place) {
     const el = document.createElement("div"), picture = place.dataset.widgetModel;
+    let view;
     try {
-      const id = picture ?? JSON.parse(place.textContent).model_id;
-      await started(id);
+      const id = picture ?? JSON.parse(place.textContent).model_id, { widget } = await started(id);
+      const redraw = () => {
+        view?.abort();
+        view = new AbortController();
+        atEnd(leaving.signal, () => view.abort());
+        el.replaceChildren();
+        return draw(id, el, view.signal);
+      };
       place.before(el);
-      await draw(id, el, leaving.signal);
+      await redraw();
       place.remove();
       el.dataset.widget = "live";
+      const detail = { model: modelOf(id, place), widget, place, redraw };
+      el.dispatchEvent(new CustomEvent("widget-live", { bubbles: true, detail }));
     } catch (error) {
       if (picture) el.remove();
       else place.before(Object.assign(el, { role: "note", textContent: `Not shown: ${error.message}` }));

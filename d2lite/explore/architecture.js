@@ -22,6 +22,8 @@ export function scales(networks) {
 }
 
 const MAPS = 112, BARS = 56; // pixels on the screen, at full scale
+const LETTER = 6.7; // as wide as most letters are
+const PACE = 24; // pixels a layer, on average, where one is told from the next
 
 /**
  * Where each map and its bars stand in a figure `width` pixels wide, the image first. Heights are
@@ -40,6 +42,37 @@ export function layout({ input, layers }, scale, width) {
     x += place.width;
     return place;
   });
+}
+
+/** Are there such networks, with so many layers? As Python checks; a page asks it of a link. */
+export const fits = ({ networks, network, other, layer, other_layer }) =>
+  [[network, layer], [other, other_layer]].every(([name, at]) =>
+    !name || (Object.hasOwn(networks, name) && at < networks[name].layers.length));
+
+/**
+ * Names below the picture, none over another: { text, x, width, row }, from the left. Layers whose names
+ * begin alike are one part, which row 1 names; row 0 names its own parts, by what follows, as far down
+ * as names fill the most of their room.
+ */
+export function labels({ layers }, places) {
+  const parts = (from, to, depth, row) => {
+    const beginning = ({ name }) => name.split(".").slice(0, depth).join(".");
+    const found = [];
+    for (let i = from, end; i < to; i = end) {
+      for (end = i + 1; end < to && beginning(layers[end]) === beginning(layers[i]);) end++;
+      const { x } = places[i + 1], width = places[end].x + places[end].width - x;
+      const text = beginning(layers[i]).split(".").slice(1 - row).join(".");
+      found.push({ text, x, width, row, from: i, to: end });
+    }
+    return found;
+  };
+  const fits = ({ text, width }) => text && text.length * LETTER + 6 <= width;
+  const inner = (from, to, depth) => parts(from, to, depth, 0).flatMap((part) => {
+    const isOne = part.to - part.from === 1 || layers[part.from].name.split(".").length <= depth;
+    const deeper = isOne ? [] : inner(part.from, part.to, depth + 1);
+    return sum(deeper.map(({ width }) => width)) > 0.75 * part.width ? deeper : [part].filter(fits);
+  });
+  return [...inner(0, layers.length, 2), ...parts(0, layers.length, 1, 1).filter(fits)];
 }
 
 // ---- Words --------------------------------------------------------------------------------------
@@ -85,7 +118,8 @@ export function summary(network) {
 
 const TONES = { input: "input", convolution: "output", pooling: "muted", dense: "kernel",
   other: "gradient" };
-const ROWS = { parameters: MAPS + 22 + BARS, multiply_adds: MAPS + 2 * (22 + BARS) }; // the bars' feet
+const TOP = 18, LINE = 17; // room for the name of the chosen layer, and for a row of names of parts
+const ROWS = { parameters: TOP + MAPS + 22 + BARS, multiply_adds: TOP + MAPS + 2 * (22 + BARS) }; // the bars' feet
 
 /** Draw a network into `svg`, a path for each colour, for speed; return its places. */
 function draw(svg, network, scale, chosen, width) {
@@ -101,16 +135,18 @@ function draw(svg, network, scale, chosen, width) {
     let end = i;
     while (layers[end + 1]?.block === layers[i].block) end++;
     const { x } = places[i + 1], last = places[end + 1];
-    if (end > i && (odd = !odd)) ground += box(x, 0, last.x + last.width - x, bottom);
+    if (end > i && (odd = !odd)) ground += box(x, TOP, last.x + last.width - x, bottom - TOP);
     i = end + 1;
   }
-  const { x, width: w } = places[chosen + 1];
-  const marks = [path(ground, "panel"), path(box(x - 1, 0, w + 2, bottom + 2), "gradient", 0.3)];
+  const { x, width: w } = places[chosen + 1], { name, shape } = layers[chosen];
+  const title = `${name}: ${shape.join(" × ")}`, half = title.length * LETTER / 2;
+  const marks = [path(ground, "panel"), path(box(x - 1, TOP, w + 2, bottom + 2 - TOP), "gradient", 0.3),
+    write(title, within(x + w / 2, half, Math.max(width - half, half)), TOP - 5, "middle", "ink")];
 
   const maps = Object.fromEntries(Object.keys(TONES).map((kind) => [kind, ""]));
   places.forEach((place, i) => {
     const tall = Math.max(place.tall, 2);
-    maps[i ? layers[i - 1].kind : "input"] += column(place, (MAPS + tall) / 2, tall);
+    maps[i ? layers[i - 1].kind : "input"] += column(place, TOP + (MAPS + tall) / 2, tall);
   });
   for (const [kind, d] of Object.entries(maps)) marks.push(path(d, TONES[kind]));
   for (const [key, foot] of Object.entries(ROWS)) {
@@ -123,7 +159,13 @@ function draw(svg, network, scale, chosen, width) {
       write(key.replace("_", "-"), 0, foot - BARS - 6, "start"),
       write(rounded(most), within(x + w / 2, 130, width - 40), foot - BARS - 6, "middle", "ink"));
   }
-  paint(svg, width, bottom + 4, marks);
+  const names = labels(network, places), hasTwoRows = names.some(({ row }) => !row);
+  for (const { text, x, width: w, row } of names) {
+    const y = bottom + 4 + (hasTwoRows ? LINE * row : 0);
+    marks.push(h("path", { d: `M${x + 1} ${y}h${w - 2}`, stroke: tone("muted") }),
+      write(text, x + w / 2, y + LINE - 4));
+  }
+  paint(svg, width, bottom + 2 * LINE + 4, marks);
   return places;
 }
 
@@ -155,12 +197,15 @@ function save(text, name, type) {
 function render({ model, el }) {
   const view = hold(model, ["network", "other", "layer", "other_layer", "same_scale"]);
   const networks = view.get("networks"), names = Object.keys(networks);
+  let magnified = false;
 
   /** One network: its picture, a slider over its layers, and what the chosen one is. */
   function panel(trait, chosen, title) {
     let places = [];
     const network = () => networks[view.get(trait)];
     const svg = h("svg", { role: "img", onclick: () => input.focus({ preventScroll: true }) });
+    const strip = h("div", { class: "d2-strip", role: "group", "aria-label": `The ${title} network` }, svg);
+    let seen = null;
     const over = pointing(view, svg, ({ clientX }) => {
       const x = clientX - svg.getBoundingClientRect().left;
       return Math.max(places.findLastIndex((place) => place.x <= x) - 1, 0);
@@ -168,14 +213,21 @@ function render({ model, el }) {
     const input = h("input", { type: "range", min: 0, "aria-label": `Layer of the ${title} network`,
       oninput: () => view.set(chosen, Number(input.value)) });
     const head = h("p", { class: "d2-name" }), words = readout();
-    const element = h("div", { class: "d2-network" }, head, svg, input, words);
-    const draws = (scale, width) => {
+    const element = h("div", { class: "d2-network" }, head, strip, input, words);
+    const draws = (scale, room) => {
+      const width = magnified ? Math.max(room, PACE * network().layers.length) : room;
       const last = network().layers.length - 1, at = Math.min(over() ?? view.get(chosen), last);
       Object.assign(input, { max: last, value: at, ariaValueText: network().layers[at].name });
       head.replaceChildren(h("b", {}, view.get(trait)), ` ${summary(network())}`);
       svg.setAttribute("aria-label", `${view.get(trait)}, layer by layer from left to right: ` +
         "above, the maps to scale; below, bars of each layer's parameters and multiply-adds.");
+      svg.style.width = width > room ? `${width}px` : "100%";
+      strip.tabIndex = width > room ? 0 : -1; // the keyboard scrolls it too
       places = draw(svg, network(), scale, at, width);
+      if (seen !== (seen = [view.get(trait), view.get(chosen), width].join())) {
+        const { x, width: w } = places[Math.min(view.get(chosen), last) + 1];
+        if (x < strip.scrollLeft || x + w > strip.scrollLeft + room) strip.scrollLeft = x + (w - room) / 2;
+      }
       say(words, reading(network(), at));
     };
     return { element, draws, network, svg };
@@ -190,12 +242,16 @@ function render({ model, el }) {
   const keys = Object.entries({ input: "picture", convolution: "convolution", pooling: "pooling",
     dense: "dense layer", ...(others && { other: "other layer" }) }).map(([kind, text]) =>
     h("span", { class: "d2-key", style: `--tone: ${tone(TONES[kind])}` }, text));
+  const isRoomy = () => ["network", "other"].every((trait) =>
+    (networks[view.get(trait)]?.layers.length ?? 0) * PACE <= widthOf(first.element));
   const root = figure(view, "d2-architecture",
     h("div", { class: "d2-controls" },
       menu(view, "network", { label: "Network", options: names, ...choose("network", "layer") }),
       menu(view, "other", { label: "Beside it", ...choose("other", "other_layer"),
         options: { "": "none", ...Object.fromEntries(names.map((name) => [name, name])) } }),
       tick(view, "same_scale", { label: "same scale for both", hidden: () => !view.get("other") }),
+      tick(view, null, { label: "room for each layer", read: () => magnified, hidden: isRoomy,
+        write: (on) => { magnified = on; view.later(); } }),
       button("Save as SVG", () => {
         for (const [trait, { svg }] of [["network", first], ["other", second]])
           if (view.get(trait)) save(standalone(svg), `${view.get(trait)}.svg`, "image/svg+xml");
@@ -212,4 +268,4 @@ function render({ model, el }) {
   return view.mount(el, root, show);
 }
 
-export default { render };
+export default { render, fits };

@@ -172,7 +172,7 @@ class ArchitectureExplorer(Explorer):
     def _check_layer(self, proposal: Any) -> int:
         layer, trait = proposal["value"], proposal["trait"].name
         name = self.network if trait == "layer" else self.other
-        if name and layer >= len(self.networks[name]["layers"]):
+        if name in self.networks and layer >= len(self.networks[name]["layers"]):
             count = len(self.networks[name]["layers"])
             raise ValueError(f"{trait}={layer}: must be < {count}, the layers of {name}")
         return layer

@@ -37,6 +37,9 @@ export function resized(values, rows, columns) {
   return matrix(rows, columns, (i, j) => values[i]?.[j] ?? 0);
 }
 
+/** Are these matrices? As Python checks; a page asks it of a link. */
+export const fits = ({ input, kernel, gradient }) => [input, kernel, gradient].every(isMatrix);
+
 // ---- Words --------------------------------------------------------------------------------------
 
 const at = ([i, j]) => `[${i}, ${j}]`;
@@ -195,4 +198,4 @@ function render({ model, el }) {
   return view.mount(el, root, draw);
 }
 
-export default { render };
+export default { render, fits };

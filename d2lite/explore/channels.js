@@ -39,6 +39,11 @@ export function count({ in_channels, out_channels, kernel_size, table, layer, si
   return { weights, parameters: weights + out_channels, multiplyAdds: weights * size ** 2 };
 }
 
+/** Do all numbers agree with the table? As Python checks; a page asks it of a link. */
+export const fits = ({ table, in_channels, out_channels, groups, output }) => isMatrix(table) &&
+  table.length === out_channels && table[0].length === in_channels && groupsOf(table) === groups &&
+  output < out_channels;
+
 // ---- Layers with a name -------------------------------------------------------------------------
 
 // LeCun et al., 1998, Table I: a line for each map of S2, a column for each map of C3.
@@ -260,4 +265,4 @@ function render({ model, el }) {
   return view.mount(el, root, show);
 }
 
-export default { render };
+export default { render, fits };

@@ -34,6 +34,11 @@ export function correlate(input, kernel, stride, padding, dilation, operation) {
     explain(input, kernel, stride, padding, dilation, operation, i, j).sum);
 }
 
+/** Are these matrices, and is there such an output? As Python checks; a page asks it of a link. */
+export const fits = ({ input, kernel, stride, padding, dilation, row, column }) =>
+  isMatrix(input) && isMatrix(kernel) && [[row, 0], [column, 1]].every(([at, axis]) =>
+    at < Math.max(1, outputSize(sides(input)[axis], sides(kernel)[axis], stride, padding, dilation)));
+
 // ---- Presets ------------------------------------------------------------------------------------
 
 const pascal = (k) =>
@@ -430,4 +435,4 @@ function render({ model, el }) {
   return view.mount(el, root, draw, () => { pause(); clearTimeout(speech); });
 }
 
-export default { render };
+export default { render, fits };

@@ -20,6 +20,8 @@ const tone = (name) => `var(--d2-${name})`;
 
 const sum = (values) => values.reduce((a, b) => a + b, 0);
 const within = (x, low, high) => Math.max(low, Math.min(high, x));
+/** Are all rows of one length? */
+const isMatrix = (rows) => rows.every((row) => row.length === rows[0].length);
 const equal = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 /** "1 layer", "2 layers" */

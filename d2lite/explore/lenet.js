@@ -142,6 +142,9 @@ export function stroke(image, [x0, y0], [x1, y1], erase, radius) {
   });
 }
 
+/** Is there such a unit? As Python checks; a page asks it of a link. */
+export const fits = ({ layer, unit }) => unit < sizeOf(layer);
+
 // ---- Words --------------------------------------------------------------------------------------
 
 function explanation(layer, found, classes, activation, pool) {
@@ -310,4 +313,4 @@ function render({ model, el }) {
   return view.mount(el, root, show, () => theme.disconnect());
 }
 
-export default { render };
+export default { render, fits };

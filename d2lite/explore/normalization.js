@@ -81,6 +81,13 @@ export function agree(state, values) {
   };
 }
 
+/** Do all shapes agree? As Python checks; a page asks it of a link. */
+export function fits({ values, weight, bias, running_mean, running_var, groups, selected }) {
+  const shape = shapeOf(values), vectors = [weight, bias, running_mean, running_var];
+  return isMatrix(values) && isMatrix(values.flat()) && shape[1] % groups === 0 &&
+    vectors.every(({ length }) => length === shape[1]) && selected.every((at, axis) => at < shape[axis]);
+}
+
 // ---- Words --------------------------------------------------------------------------------------
 
 const subscript = (k) => [...String(k)].map((digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]).join("");
@@ -300,4 +307,4 @@ function render({ model, el }) {
   return view.mount(el, root, show);
 }
 
-export default { render };
+export default { render, fits };

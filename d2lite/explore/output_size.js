@@ -80,6 +80,9 @@ export function layout(state) {
     strip: [Math.min(from, first), Math.max(to, end, (misfit ?? first) + extent - 1)] };
 }
 
+/** Is there such an output? As Python checks; a page asks it of a link. */
+export const fits = (state) => state.position < (outputSize(state) ?? Infinity);
+
 // ---- Words --------------------------------------------------------------------------------------
 
 const cells = (n) => counted(n, "cell");
@@ -318,4 +321,4 @@ function render({ model, el }) {
   return view.mount(el, root, show);
 }
 
-export default { render };
+export default { render, fits };

@@ -59,6 +59,12 @@ const refusal = ({ operation, kernel_size, padding }) =>
   operation === "pooling" && padding > Math.floor(kernel_size / 2)
     ? `padding ${padding} is more than half the window, ${kernel_size}` : null;
 
+/** Are these layers, and is there such a unit? As Python checks; a page asks it of a link. */
+export function fits({ size, layers, unit }) {
+  const units = fieldsOf(size, layers)[layers.length]?.units ?? Infinity;
+  return !layers.some(refusal) && unit < units;
+}
+
 // ---- Words --------------------------------------------------------------------------------------
 
 /** What the chosen unit sees, in words. */
@@ -278,4 +284,4 @@ function render({ model, el }) {
   return view.mount(el, root, show);
 }
 
-export default { render };
+export default { render, fits };

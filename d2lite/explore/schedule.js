@@ -78,6 +78,9 @@ export function expected(rates, sigma) {
   return losses;
 }
 
+/** Is there such a step? As Python checks; a page asks it of a link. */
+export const fits = ({ step, total_steps }) => step < total_steps;
+
 // ---- Words --------------------------------------------------------------------------------------
 
 const NAMES = { constant: "constant", step_decay: "step decay", cosine: "cosine",
@@ -236,4 +239,4 @@ function render({ model, el }) {
   return view.mount(el, root, show);
 }
 
-export default { render };
+export default { render, fits };

@@ -59,8 +59,10 @@ function garments(model) {
   return coming;
 }
 
+const hostScript = () => document.querySelector('script[src*="explorers.js"]');
+
 function ask(model) {
-  const host = document.querySelector('script[src*="explorers.js"]');
+  const host = hostScript();
   return new Promise((resolve, reject) => {
     const refuse = () => reject(Error("The garments could not be loaded"));
     if (globalThis.D2_GARMENTS) return resolve(globalThis.D2_GARMENTS);
@@ -226,6 +228,22 @@ function insides(svg, layers, runs) {
 let numbered = 0;
 const LARGEST = 300_000; // parameters
 
+/** The shapes and the number of parameters of layers, and what is wrong with them. */
+function examined(layers) {
+  try {
+    const net = trainingEngine(null).network(layers, [1, 28, 28], { initialization: "torch" });
+    const size = sum(net.parameters.map(({ data }) => data.length));
+    return { shapes: net.shapes, size, fault: size <= LARGEST ? ""
+      : `${thousands(size)} parameters: this figure takes ${thousands(LARGEST)}.` };
+  } catch ({ message }) { return { shapes: [], size: 0, fault: `${message}.` }; }
+}
+
+/** Is there such a run, and do all layers fit? As Python checks; a page asks it of a link. */
+export function fits({ runs, selected }) {
+  return selected < runs.length && runs.every(({ layers }) =>
+    equal(layers.at(-1), { kind: "dense", units: 10 }) && !examined(layers).fault);
+}
+
 /** A layer in a chip. */
 const chipText = ({ kind, channels, kernel, size, p, units }) => ({
   conv: `conv ${channels}, ${kernel}×${kernel}`, dense: `dense ${units}`, dropout: `dropout ${p}`,
@@ -281,7 +299,6 @@ function mistakesPanel(panel) {
 function render({ model, el }) {
   const view = hold(model, ["runs", "steps", "selected", "view", "garment", "history", "packed"]);
   const { get, later } = view, kinds = get("_kinds"), classes = get("_classes");
-  const shapes = trainingEngine(null);
   let session = null, reports = [], seen = {}, going = false, opening = null, last = 0;
   let chosen = null, all = false, news = "", sent = "", mine = get("packed"), done = false, fault = "";
   let shownNames, shownLayers, shownHistory, shownChart, shownForm, paintPanel;
@@ -477,15 +494,8 @@ function render({ model, el }) {
     compare.disabled = runs().length === 3;
 
     if (!equal(shownLayers, shownLayers = layers())) {
-      let found = [], size = 0;
-      fault = "";
-      try {
-        const net = shapes.network(layers(), [1, 28, 28], { initialization: "torch" });
-        found = net.shapes;
-        size = sum(net.parameters.map(({ data }) => data.length));
-        if (size > LARGEST)
-          fault = `${thousands(size)} parameters: this figure takes ${thousands(LARGEST)}.`;
-      } catch (error) { fault = `${error.message}.`; }
+      const { size, ...found } = examined(layers());
+      fault = found.fault;
       const bad = Number(fault.match(/layers\[(\d+)\]/)?.[1] ?? -1);
       while (chips.children.length > layers().length) chips.lastChild.remove();
       layers().forEach((each, i) => {
@@ -493,7 +503,7 @@ function render({ model, el }) {
           onclick: () => { chosen = chosen === i ? null : i; later(); } }, h("b"), h("span"))));
         const [name, shape] = chips.children[i].firstChild.children;
         say(name, chipText(each));
-        say(shape, found[i]?.join("×") ?? "?");
+        say(shape, found.shapes[i]?.join("×") ?? "?");
         chips.children[i].classList.toggle("bad", i === bad);
       });
       say(problem, fault || `${thousands(size)} weights and biases.`);
@@ -586,6 +596,7 @@ function render({ model, el }) {
   document.addEventListener("visibilitychange", hidden);
   far.observe(root);
   return view.mount(el, root, show, () => {
+    if (session && hostScript()) model.set({ history: [], packed: none() }); // the page keeps nothing
     end();
     far.disconnect();
     theme.disconnect();
@@ -593,4 +604,4 @@ function render({ model, el }) {
   });
 }
 
-export default { render };
+export default { render, fits };

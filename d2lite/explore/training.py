@@ -325,8 +325,8 @@ class TrainingExplorer(Explorer):
     selected = Checked(0, integer(0, MOST - 1))
     view = Checked("maps", one_of("maps", "layers", "mistakes"))
     garment = Checked(0, integer(0, HELD_OUT - 1))
-    history = Read([], _history)
-    packed = Read(b"", _packed)  # the selected run's weights, as figure and Python exchange them
+    history = traitlets.Any([]).tag(sync=True)
+    packed = traitlets.Any(b"").tag(sync=True)  # the selected run's weights
     label = traitlets.Unicode("Training explorer").tag(sync=True)
     _kinds = traitlets.Dict(
         {kind: {name: default for name, (default, _) in all_.items()} for kind, all_ in
@@ -353,6 +353,13 @@ class TrainingExplorer(Explorer):
         if content == {"type": "garments"}:
             labels, images = garments()
             self.send({"type": "garments", "labels": labels}, [images])
+
+    @traitlets.validate("history", "packed")
+    def _check_what_the_figure_sends(self, proposal: Any) -> Any:
+        name, kept = proposal["trait"].name, []
+        read = {"history": _history, "packed": _packed}[name]
+        check(name, proposal["value"], lambda given: kept.append(read(given)))
+        return kept[0]
 
     @traitlets.validate("selected")
     def _check_selected(self, proposal: Any) -> int:

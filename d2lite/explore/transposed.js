@@ -70,6 +70,9 @@ function reach({ kernel_size: k, stride: s, padding: p, ...state }, i, side) {
   return [Math.max(first, 0), Math.min(last, side - 1)];
 }
 
+/** Is there such a pixel? As Python checks; a page asks it of a link. */
+export const fits = ({ size, row, column }) => row < size && column < size;
+
 // ---- Words --------------------------------------------------------------------------------------
 
 const span = ([a, b]) => a === b ? `${a}` : `${a} to ${b}`;
@@ -223,4 +226,4 @@ function render({ model, el }) {
   return view.mount(el, root, show);
 }
 
-export default { render };
+export default { render, fits };

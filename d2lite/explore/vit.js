@@ -139,6 +139,13 @@ function shuffled(count) {
   return order;
 }
 
+/** Are there such a token, layer, head and patches? As Python checks; a page asks it of a link. */
+export function fits({ token, layer, head, covered, order, patch_size, depth, heads }) {
+  const patches = (28 / patch_size) ** 2;
+  return token <= patches && layer < depth && head < heads && [...covered, ...order].every((each) =>
+    each < patches) && [0, patches].includes(order.length);
+}
+
 // ---- Words --------------------------------------------------------------------------------------
 
 function attentionInWords({ token, layer, head }, shares, across) {
@@ -288,4 +295,4 @@ function render({ model, el }) {
   return view.mount(el, root, show, () => theme.disconnect());
 }
 
-export default { render };
+export default { render, fits };
