@@ -353,13 +353,16 @@ def drop_source_maps(app: Sphinx, exception: Exception | None) -> None:
 
 
 def drop_unneeded(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
-    """Load each script once, and none of sphinx-design, which the book does not use, or the search.
+    """Load each script once, and none that the book does not use or loads later.
 
-    Extensions that register their scripts late are listed twice by Sphinx.
+    That is sphinx-design's, the search's and the garments of figures that train. Extensions that
+    register their scripts late are listed twice by Sphinx.
     """
     scripts = {(s.filename or "", str(s.attributes)): s for s in context["script_files"]}
     for kind, files in (("script_files", scripts.values()), ("css_files", context["css_files"])):
-        context[kind] = [f for f in files if not re.search("design|search/", f.filename or "")]
+        context[kind] = [
+            f for f in files if not re.search("design|search/|garments", f.filename or "")
+        ]
 
 
 def mend_citations(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
