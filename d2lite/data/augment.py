@@ -136,6 +136,8 @@ def cutmix(images: Tensor, targets: Tensor, alpha: float = 1.0) -> tuple[Tensor,
     x, y = torch.randint(W, ()).item(), torch.randint(H, ()).item()
     left, right = max(x - int(half * W), 0), min(x + int(half * W), W)
     top, bottom = max(y - int(half * H), 0), min(y + int(half * H), H)
-    mixed, share = images.clone(), 1 - (bottom - top) * (right - left) / (H * W)
-    mixed[..., top:bottom, left:right] = images.roll(1, 0)[..., top:bottom, left:right]
+    mixed = images.clone()
+    box = images.roll(1, 0)[..., top:bottom, left:right]
+    mixed[..., top:bottom, left:right] = box
+    share = 1 - (bottom - top) * (right - left) / (H * W)
     return mixed, share * targets + (1 - share) * targets.roll(1, 0)
