@@ -223,12 +223,12 @@ def dark_knowledge(of_8000: Tensor) -> Iterator[list]:
         return lesson
 
     of_1000, _, rows = teach(teacher, seeds, own, 400)
-    yield from rows
+    without = [*TUNING[:2], *range(5)]  # seeds of the experiment without labels
+    yield from (each for each in rows if each[6] in without)
     for count, scores in {"1000": of_1000, "8000": of_8000}.items():
         for change in ("", "permuted", "class means"):
             yield from arm(count, change or "teacher", by(scores, change), SETTINGS)
-    small, _, rows = teach(student, seeds, own, STEPS)
-    yield from rows
+    small, *_ = teach(student, seeds, own, STEPS)
     yield from arm("1000", "small teacher", by(small), SETTINGS)
     bad, _, rows = teach(teacher, seeds, own, 12, 0.02)
     yield from rows
@@ -250,21 +250,6 @@ def dark_knowledge(of_8000: Tensor) -> Iterator[list]:
             "unlabelled", change, without_labels(change), settings, 2 * STEPS, [0.1, 0.3],
             TUNING[:2], range(5),
         )  # fmt: skip
-
-
-def whole(of_8000: Tensor) -> Iterator[list]:
-    """Students of all 8,000 labels: is there still something to gain?"""
-    seeds = [*TUNING, *range(8)]
-
-    def lesson(seed: int, T: float, weight: float) -> Lesson:
-        soft = (of_8000[seeds.index(seed) % len(of_8000)] / T).softmax(1)
-        return ALL, target(NAMES[:8000], soft, T, weight)
-
-    for name in ("labels", "teacher"):
-        settings = [(1, 0)] if name == "labels" else [(T, w) for T in (1, 3) for w in (0.5, 1)]
-        yield from arm(
-            "all 8000", name, lesson, settings, 2 * STEPS, [0.1, 0.3], TUNING[:2], range(5)
-        )
 
 
 def unseen_class(of_8000: Tensor) -> Iterator[list]:
@@ -393,5 +378,5 @@ if __name__ == "__main__":
     front = networks[0].eval()[:7]
     with torch.no_grad():
         middle = torch.cat([front(part) for part in PICTURES[:8000].split(500)])
-    experiments = dark_knowledge(scores), whole(scores), unseen_class(scores)
+    experiments = dark_knowledge(scores), unseen_class(scores)
     write_table(__file__, HEAD, chain(taught, *experiments, hints(scores[0], middle)))
