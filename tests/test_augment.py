@@ -1,11 +1,13 @@
-"""d2lite.data.augment moves and mirrors each image by chance of its own, and keeps the rest."""
+"""d2lite.data.augment moves, mirrors and mixes images, each by chance, and keeps the rest."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import one_hot
+from torchvision.transforms import v2
 
-from d2lite.data.augment import flip, shift
+from d2lite.data.augment import cutmix, flip, mixup, shift
 
 
 def test_flip_mirrors_half_of_the_images_left_to_right():
@@ -64,3 +66,45 @@ def test_what_are_no_images_is_refused(function):
         function(torch.zeros(1, 1, 3, 3).byte())
     with pytest.raises(ValueError, match="pixels=-1: must be ≥ 0"):
         shift(torch.zeros(1, 1, 3, 3), pixels=-1)
+
+
+@pytest.mark.parametrize("function", [mixup, cutmix])
+def test_targets_are_shares(function):
+    images = torch.zeros(2, 1, 3, 3)
+    with pytest.raises(TypeError, match=r"targets=int64 \(2,\): must be floating-point"):
+        function(images, torch.arange(2))
+    with pytest.raises(ValueError, match=r"targets=float32 \(2,\): must be \(N, K\)"):
+        function(images, torch.zeros(2))
+    with pytest.raises(ValueError, match="alpha=0: must be > 0"):
+        function(images, torch.zeros(2, 10), alpha=0)
+    with pytest.raises(ValueError, match="targets: 3 of them, must be 2, one an image"):
+        function(images, torch.zeros(3, 10))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 6), st.integers(1, 9), st.integers(1, 9), st.floats(0.1, 5), st.integers(0, 999)
+)
+def test_mixed_as_in_torchvision_from_the_same_seed(N, H, W, alpha, seed):
+    torch.manual_seed(seed)
+    images, labels = torch.rand(N, 2, H, W), torch.randint(10, (N,))
+    targets = one_hot(labels, 10).float()
+    for ours, theirs in ((mixup, v2.MixUp), (cutmix, v2.CutMix)):
+        torch.manual_seed(seed)
+        expected = theirs(alpha=alpha, num_classes=10)(images, labels)
+        torch.manual_seed(seed)
+        torch.testing.assert_close(ours(images, targets, alpha), expected)
+
+
+def test_a_target_has_the_share_of_its_image():
+    torch.manual_seed(0)
+    images = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 12, 8)
+    seen = set()
+    for _ in range(20):
+        for function in (mixup, cutmix):
+            mixed, targets = function(images, torch.eye(2))
+            torch.testing.assert_close(mixed.mean((1, 2, 3)), targets[:, 1])
+            assert torch.allclose(targets.sum(1), torch.ones(2))
+            seen.add((function, round(targets[0, 0].item(), 3)))
+    assert len(seen) > 20
+    assert not images[0].any() and images[1].all()  # in their place nothing is changed
