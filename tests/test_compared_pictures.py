@@ -26,13 +26,14 @@ class Cell:
 
 def output(power: float, shift: float = 0.0, size: tuple[float, float] = (5, 3)) -> NotebookNode:
     """A figure of a curve, as a notebook has it."""
-    figure, axes = plt.subplots(figsize=size, dpi=144)
-    x = np.linspace(0, 1, 50)
-    axes.plot(x, x**power + shift)
-    axes.set(xlim=(0, 1), ylim=(0, 1))
-    file = BytesIO()
-    figure.savefig(file)
-    plt.close(figure)
+    with plt.style.context("default"):  # whatever other tests have set
+        figure, axes = plt.subplots(figsize=size, dpi=144)
+        x = np.linspace(0, 1, 50)
+        axes.plot(x, x**power + shift)
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        file = BytesIO()
+        figure.savefig(file)
+        plt.close(figure)
     data = {"image/png": base64.b64encode(file.getvalue()).decode(), "text/plain": "<Figure>"}
     return NotebookNode(output_type="display_data", data=NotebookNode(data))
 

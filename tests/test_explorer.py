@@ -292,6 +292,7 @@ def test_a_finger_that_scrolls_past_changes_nothing(mounted: Callable[..., Page]
             send("touchStart", (x, y))
             for step in range(1, 9):
                 send("touchMove", (x + step / 2, y - 12 * step))
+                page.evaluate("() => new Promise(requestAnimationFrame)")  # as fast as a finger
             send("touchEnd")
             page.wait_for_function("before => scrollY > before", arg=scrolled)
             settle(page)

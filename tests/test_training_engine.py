@@ -210,7 +210,7 @@ def decided(model: nn.Sequential, outputs: list[Tensor]) -> bool:
 
 
 @settings(max_examples=60)
-@given(networks(), st.integers(2, 9), st.integers(0, 99), st.sampled_from([0, 0.1, 1]))
+@given(networks(), st.integers(2, 9), st.integers(0, 99), st.sampled_from([0, 0.1, 0.5]))
 def test_gradients_and_statistics_equal_pytorchs(
     javascript: Callable, network: tuple, n: int, seed: int, smoothing: float
 ) -> None:
@@ -227,6 +227,8 @@ def test_gradients_and_statistics_equal_pytorchs(
     assume(decided(model, outputs))
     loss = cross_entropy(outputs[-1], labels, label_smoothing=smoothing)
     loss.backward()
+    # Each is a share minus what is wanted: if hardly anything is left, rounding is a part of it.
+    assume(outputs[-1].grad.abs().max() > 0.1 / n)
     asked = case(layers, model, images, labels)
     asked["steps"] = [{"labelSmoothing": smoothing, "whole": True}]
     for told in javascript(Engine, "train", [[True, asked], [False, asked]]):
