@@ -3,9 +3,9 @@
     python benchmarks/speedrun.py accuracy [93 | 94 | plain] …
     python benchmarks/speedrun.py time      # on a machine that does nothing else
 
-One network, one pass over each test image: no ensemble, no copies of it. The rates and the epochs
-were chosen on 10,000 training images that were held out. A training counts from the images in
-memory to the trained weights: neither the import of PyTorch nor the test. Three ways take turns at
+One network, one pass over each test image: no ensemble, no copies of it. The rates were chosen on
+10,000 training images that were held out; the epochs are as many as the aim takes. A training
+counts from the images in memory to the trained weights: neither the import of PyTorch nor the test. Three ways take turns at
 an epoch, so that whatever else the machine does falls on all of them:
 
 record           the network and the loop below
