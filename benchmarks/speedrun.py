@@ -5,8 +5,8 @@
 
 One network, one pass over each test image: no ensemble, no copies of it. The rates were chosen on
 10,000 training images that were held out; the epochs are as many as the aim takes. A training
-counts from the images in memory to the trained weights: neither the import of PyTorch nor the test. Three ways take turns at
-an epoch, so that whatever else the machine does falls on all of them:
+counts from the images in memory to the trained weights: neither the import of PyTorch nor the test.
+Three ways take turns at an epoch, so that whatever else the machine does falls on all of them:
 
 record           the network and the loop below
 earlier recipe   ``small_vgg`` and ``fit``, as both were at commit e0feac9
