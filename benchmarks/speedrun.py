@@ -67,7 +67,7 @@ RUNS = FOLDER / "speedrun-runs.csv"
 HEAD = ["way", "seed", "epochs", "accuracy"]
 
 
-def network(pool_first: bool = True) -> nn.Sequential:
+def network() -> nn.Sequential:
     """Make a small VGG: each pooling comes before batch normalization and ReLU.
 
     A maximum is the same before a rising function as after it, and four times as fast there. It
@@ -77,10 +77,10 @@ def network(pool_first: bool = True) -> nn.Sequential:
     channels = 1
     for out_channels, num_convs in (16, 1), (32, 2), (64, 3):
         for number in range(num_convs):
-            normalized = [nn.BatchNorm2d(out_channels), nn.ReLU()]
-            pooled: list[nn.Module] = [nn.MaxPool2d(2)] * (number == num_convs - 1)
             layers.append(nn.Conv2d(channels, out_channels, 3, padding=1, bias=False))
-            layers += pooled + normalized if pool_first else normalized + pooled
+            if number == num_convs - 1:
+                layers.append(nn.MaxPool2d(2))
+            layers += [nn.BatchNorm2d(out_channels), nn.ReLU()]
             channels = out_channels
     layers.append(nn.Flatten())
     for in_features, out_features in pairwise((64 * 3 * 3, 64, 64)):
@@ -109,15 +109,13 @@ def orthogonalized(updates: list[Tensor], steps: int = 3) -> list[Tensor]:
 
 
 def learn(
-    images: Tensor, labels: Tensor, epochs: float, moved: bool, seed: int, *,
-    muon: bool = True, pool_first: bool = True, bfloat16: bool = True, muon_lr: float = MUON_LR,
-    lr: float = LR,
-) -> tuple[nn.Module, float]:  # fmt: skip
+    images: Tensor, labels: Tensor, epochs: float, moved: bool, seed: int
+) -> tuple[nn.Module, float]:
     """Train the record's network; return it and the seconds."""
     _keep_buffers()
     torch.manual_seed(seed)
-    model = network(pool_first).to(memory_format=torch.channels_last).train()
-    kernels = [p for p in model.parameters() if muon and p.ndim == 4 and p.shape[1] > 1]
+    model = network().to(memory_format=torch.channels_last).train()
+    kernels = [p for p in model.parameters() if p.ndim == 4 and p.shape[1] > 1]
     others = [p for p in model.parameters() if all(p is not kernel for kernel in kernels)]
     decayed = [p for p in others if p.ndim > 1]
     velocities = {p: torch.zeros_like(p) for p in model.parameters()}
@@ -132,7 +130,7 @@ def learn(
         batch, wanted = flip(images[chosen]), labels[chosen]
         if moved:
             batch = shift(batch)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with torch.autocast("cpu", torch.bfloat16):
             scores = model(batch.contiguous(memory_format=torch.channels_last))
         cross_entropy(scores.float(), wanted, label_smoothing=LABEL_SMOOTHING).backward()
         with torch.no_grad():
@@ -143,12 +141,11 @@ def learn(
             torch._foreach_mul_([*velocities.values()], MOMENTUM)
             torch._foreach_add_([*velocities.values()], gradients)
             torch._foreach_add_(gradients, [*velocities.values()], alpha=MOMENTUM)  # Nesterov's
-            torch._foreach_add_(others, [p.grad for p in others], alpha=-lr * factor)
-            if kernels:
-                turned = orthogonalized([kernel.grad.flatten(1) for kernel in kernels])
-                torch._foreach_mul_(kernels, 1 - 10 * muon_lr * factor * WEIGHT_DECAY)
-                turned = [t.view_as(k) for t, k in zip(turned, kernels, strict=True)]
-                torch._foreach_add_(kernels, turned, alpha=-muon_lr * factor)
+            torch._foreach_add_(others, [p.grad for p in others], alpha=-LR * factor)
+            turned = orthogonalized([kernel.grad.flatten(1) for kernel in kernels])
+            torch._foreach_mul_(kernels, 1 - 10 * MUON_LR * factor * WEIGHT_DECAY)
+            turned = [t.view_as(k) for t, k in zip(turned, kernels, strict=True)]
+            torch._foreach_add_(kernels, turned, alpha=-MUON_LR * factor)
             model.zero_grad()
     seconds = time.perf_counter() - start
     return model.to(memory_format=torch.contiguous_format).eval(), seconds

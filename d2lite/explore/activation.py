@@ -66,7 +66,7 @@ class ActivationExplorer(Explorer):
     (0.5, 0.25)
     """
 
-    charts = True
+    parts = ("chart",)
     activation = Checked("sigmoid", one_of(*FUNCTIONS))
     negative_slope = Checked(0.1, number(at_least=0, at_most=1))
     x = Checked(2.0, number(at_least=-5, at_most=5))

@@ -78,8 +78,8 @@ class Explorer(anywidget.AnyWidget):
 
     A subclass in ``name.py`` finds its front end in ``name.js`` and ``name.css`` beside it. The
     script exports ``render`` by default, as anywidget asks (https://anywidget.dev). ``explorer.js``
-    and ``explorer.css`` are put before them, for ``charts = True`` ``chart.js``, and those of the
-    classes in between: the script may use everything that is there. The style sheet reaches its own
+    and ``explorer.css`` are put before them, those of its ``parts``, and those of the classes in
+    between: the script may use everything that is there. The style sheet reaches its own
     explorer only. Every trait tagged ``sync=True`` can be set from Python and observed: after the
     reader has moved a control, the next cell reads the new value.
 
@@ -89,16 +89,17 @@ class Explorer(anywidget.AnyWidget):
     _esm: str
     _css: str
     _ipython_display_ = None  # ipywidgets 7 would show the widget by it, without the picture
-    charts = False
+    parts: tuple[str, ...] = ()
     label = traitlets.Unicode("Explorer", help="The figure's accessible name.").tag(sync=True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "_esm" not in vars(cls):  # anywidget subclasses a second time, with its own, at __init__
             classes = cls.__mro__[: cls.__mro__.index(Explorer)]
             own = [Path(getfile(each)) for each in reversed(classes)]
-            shared = [HERE / "explorer.js", *([HERE / "chart.js"] if cls.charts else [])]
-            cls._esm = _joined(*shared, *(file.with_suffix(".js") for file in own))
-            css = _joined(HERE / "explorer.css", *(file.with_suffix(".css") for file in own))
+            files = [HERE / "explorer", *(HERE / part for part in cls.parts), *own]
+            scripts, styles = ([f.with_suffix(kind) for f in files] for kind in (".js", ".css"))
+            cls._esm = _joined(*scripts)
+            css = _joined(*(style for style in styles if style.exists()))
             scope = f":where(.d2-{own[-1].stem.replace('_', '-')})"
             cls._css = css.replace(":where(.d2)", scope)
         super().__init_subclass__(**kwargs)

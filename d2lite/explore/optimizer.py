@@ -144,7 +144,7 @@ class OptimizerExplorer(Explorer):
     [0.9, -1.0]
     """
 
-    charts = True
+    parts = ("chart",)
     landscape = Checked("ravine", one_of(*_LANDSCAPES))
     condition = Checked(100.0, number(at_least=1, at_most=1000))
     angle = Checked(0.0, number(at_least=0, at_most=90))

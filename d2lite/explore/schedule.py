@@ -58,7 +58,7 @@ class ScheduleExplorer(Explorer):
     [1.0, 0.98, 0.9, 0.79, 0.65, 0.5, 0.35, 0.21, 0.1, 0.02]
     """
 
-    charts = True
+    parts = ("chart",)
     schedules = Read(["constant", "step_decay", "cosine"], _names)
     total_steps = Checked(300, integer(at_least=10, at_most=1000))
     lr = Checked(0.3, number(at_least=1e-4, at_most=10))

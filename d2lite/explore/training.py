@@ -13,8 +13,8 @@ import traitlets
 from torch import Tensor, nn
 
 from d2lite.checks import boolean, check, instance, integer, number, one_of
-from d2lite.data import fashion_mnist
-from d2lite.explore.explorer import HERE, Checked, Explorer, Read, _joined
+from d2lite.data.fashion_mnist import CLASSES, fashion_mnist
+from d2lite.explore.explorer import Checked, Explorer, Read
 
 COUNT, HELD_OUT = 3000, 1000  # garments to learn from, and to be tested on
 MOST = 3  # runs
@@ -313,13 +313,7 @@ class TrainingExplorer(Explorer):
     )
     """
 
-    _esm = _joined(
-        *(HERE / f"{name}.js" for name in ("explorer", "chart", "network", "training_engine")),
-        *(HERE / f"training{name}.js" for name in ("_kernels", "_session", "")),
-    )
-    _css = _joined(*(HERE / f"{name}.css" for name in ("explorer", "network", "training"))).replace(
-        ":where(.d2)", ":where(.d2-training)"
-    )
+    parts = ("chart", "network", "training_engine", "training_kernels", "training_session")
     runs = Read([_DEFAULTS], _runs)
     steps = Checked(300, integer(1, 5000))
     selected = Checked(0, integer(0, MOST - 1))
@@ -331,7 +325,7 @@ class TrainingExplorer(Explorer):
     _kinds = traitlets.Dict(
         {kind: {name: default for name, (default, _) in all_.items()} for kind, all_ in
          _KINDS.items()}, read_only=True).tag(sync=True)  # fmt: skip
-    _classes = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
+    _classes = traitlets.List(list(CLASSES), read_only=True).tag(sync=True)
 
     def __init__(self, preset: str | None = None, **arguments: Any) -> None:
         if preset is not None:
@@ -344,7 +338,6 @@ class TrainingExplorer(Explorer):
             arguments["runs"] = [
                 settings | dict(run) if isinstance(run, Mapping) else run for run in runs
             ]
-        self.set_trait("_classes", list(fashion_mnist()[0].classes))
         super().__init__(**arguments)
         self.on_msg(self._answer)
 
