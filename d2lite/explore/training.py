@@ -120,11 +120,13 @@ PRESETS: dict[str, Settings] = {
         ],
     },
     "dropout": {
-        "garments": 200,
-        "steps": 200,
+        "garments": 1000,
+        "label_noise": 0.4,
+        "steps": 400,
         "runs": [
             {"layers": _network(_WIDE)},
             {"layers": _network(_WIDE.replace(", dense", ", dropout 0.5, dense"))},
+            {"layers": _network(_WIDE), "optimizer": "adamw", "weight_decay": 1.0},
         ],
     },
 }
