@@ -252,7 +252,7 @@ def test_it_says_what_the_layers_do(show: Callable) -> None:
     menu(page, "Activation").select_option("sigmoid")
     expect(status).to_contain_text("of the outputs are saturated")
     expect(status).to_contain_text("·10⁻")
-    menu(page, "Initialisation").select_option("normal, your σ")
+    menu(page, "Initialization").select_option("normal, your σ")
     slide(page, "Std of the weights", 0.5)
     slide(page, "Layers", 1)
     slide(page, "Units a layer", 64)

@@ -219,6 +219,15 @@ def test_it_reads_well_raw(notebook: nbformat.NotebookNode) -> None:
     assert not [c for c in notebook.cells if "remove-cell" in c.metadata.get("tags", [])]
 
 
+def test_it_is_spelled_as_in_america(notebook: nbformat.NotebookNode) -> None:
+    deck = deck_of(notebook.path)
+    text = prose(notebook) + (deck.read_text("utf-8") if deck.exists() else "")
+    text = re.sub(r"```.*?```|`[^`\n]*`|\]\([^)]*\)|!\[\[.*?\]\]", "", text, flags=re.S)
+    british = r"(?:normal|initial|optim|regular|general|minim|maxim|recogn|organ|memor)is(?=[ei])"
+    british += r"|colour|neighbour|behaviour|\bgrey|\bcentre|(?:label|model)l(?=ed|ing)"
+    assert not re.findall(rf"\w*(?:{british})\w*", text, re.I)
+
+
 def test_links_lead_somewhere(notebook: nbformat.NotebookNode) -> None:
     for target in re.findall(r"\]\((?!\w+:|#)([^)\s#]+)", prose(notebook)):
         if "." in target:  # else it is mathematics

@@ -247,7 +247,7 @@ function render({ model, el }) {
     menu(view, "activation", { label: "Activation", options: NAMES }),
     slider(view, "negative_slope", { label: "Slope for x < 0", max: 1, step: 0.01,
       hidden: () => view.get("activation") !== "leaky_relu" }),
-    menu(view, "initialization", { label: "Initialisation", options: {
+    menu(view, "initialization", { label: "Initialization", options: {
       normal: "normal, your σ", xavier: "Xavier", he: "He" } }),
     slider(view, "sigma", { label: "Std of the weights", min: 0.005, max: 0.5, step: 0.005,
       hidden: () => view.get("initialization") !== "normal" }),
