@@ -71,15 +71,10 @@ class LabelledImages:
     @overload
     def __getitem__(self, index: Any) -> "LabelledImages": ...
     def __getitem__(self, index):
-        if not isinstance(index, slice) or (index.step or 1) < 0:
-            index = index.numpy(force=True) if isinstance(index, Tensor) else index
-            chosen = np.arange(len(self))[index]  # NumPy knows what an array may be indexed by
-            if chosen.ndim == 0:
-                return self.images[int(chosen)], self.labels[int(chosen)]
-            if chosen.ndim > 1:
-                raise IndexError(f"index={index!r}: must be of one axis, that of the images")
-            index = torch.from_numpy(chosen.copy())
-        return LabelledImages(self.images[index], self.labels[index], self.classes)
+        chosen = positions(len(self), index)
+        if isinstance(chosen, int):
+            return self.images[chosen], self.labels[chosen]
+        return LabelledImages(self.images[chosen], self.labels[chosen], self.classes)
 
     def __repr__(self) -> str:
         shape = tuple(self.images.shape[1:])
@@ -88,6 +83,21 @@ class LabelledImages:
     def to(self, device: torch.device | str) -> "LabelledImages":
         """Copy images and labels to a device; what is there already is not copied."""
         return LabelledImages(self.images.to(device), self.labels.to(device), self.classes)
+
+
+def positions(length: int, index: Any) -> int | slice | Tensor:
+    """Read what an array of that length may be indexed by, in a form that a tensor takes.
+
+    >>> positions(5, -1), positions(5, [True, False, False, True, False])
+    (4, tensor([0, 3]))
+    """
+    if isinstance(index, slice) and (index.step or 1) > 0:
+        return index  # no copy
+    index = index.numpy(force=True) if isinstance(index, Tensor) else index
+    chosen = np.arange(length)[index]  # NumPy knows
+    if chosen.ndim > 1:
+        raise IndexError(f"index={index!r}: must be of one axis, that of the images")
+    return int(chosen) if chosen.ndim == 0 else torch.from_numpy(chosen.copy())
 
 
 def _floats(images: Any) -> None:
