@@ -160,7 +160,7 @@ def masks_to_boxes(masks: Tensor) -> Tensor:
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    """Divide; 0 / 0 is 0, and so is its gradient."""
+    """Divide; 0 / 0 is 0, and its gradient is finite."""
     return part / whole.where(whole > 0, torch.ones_like(whole))
 
 
@@ -217,7 +217,7 @@ def generalized_box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
         boxes2: (M, 4).
 
     Returns:
-        (N, M), above −1 and at most the IoU.
+        (N, M), from −1, and at most the IoU.
 
     Raises:
         TypeError: If boxes are not float32 or float64.
@@ -245,7 +245,7 @@ def distance_box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
         boxes2: (M, 4).
 
     Returns:
-        (N, M), above −1 and at most the IoU. torchvision adds 1e-7 to the diagonal's square.
+        (N, M), from −1, and at most the IoU. torchvision adds 1e-7 to the diagonal's square.
 
     Raises:
         TypeError: If boxes are not float32 or float64.
@@ -266,17 +266,18 @@ def distance_box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
 
 @checked(**_PAIR)
 def complete_box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """Compute DIoU less αv: v is (difference of the shapes' angles / 90°)², α = v / (1 − IoU + v).
+    """Compute DIoU less a term for shapes that differ (CIoU).
 
-    A shape's angle is atan(width / height); that of a point, atan(0 / 0), is 0. No gradient flows
-    through the weight α, as in the paper.
+    The term is αv, with v = (difference of the shapes' angles / 90°)² and α = v / (1 − IoU + v). A
+    shape's angle is atan(width / height); that of a point, atan(0 / 0), is 0. No gradient flows
+    through the weight α, as in torchvision.
 
     Args:
         boxes1: (N, 4).
         boxes2: (M, 4).
 
     Returns:
-        (N, M), above −2 and at most the DIoU (CIoU).
+        (N, M), from −1.5, and at most the DIoU.
 
     Raises:
         TypeError: If boxes are not float32 or float64.
@@ -576,6 +577,7 @@ def average_precision(precision: Tensor, recall: Tensor, points: int | str = 101
     return torch.cat([best, best.new_zeros(1)])[first].mean().item()  # 0 where it never comes
 
 
+#: Of each image a dictionary.
 Detections = Sequence[dict[str, Tensor]]
 
 

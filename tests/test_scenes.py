@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
 
 from d2lite.data import LabelledImages, Scenes, fashion_mnist, scenes
+from d2lite.data.fashion_mnist import CLASSES
 from d2lite.data.scenes import (
     BACKGROUND,
     CANVAS,
@@ -158,7 +159,8 @@ def test_a_scene_depends_on_its_seed_and_number_alone(sets, data):
 
 def test_test_scenes_are_of_test_garments(sets):
     assert same(scenes(5, garments="test"), scenes(5, garments=sets[1]))
-    assert not torch.equal(scenes(5, garments="test").images, scenes(5).images)
+    test, train = scenes(50, garments="test"), scenes(50, garments=sets[0])
+    assert ((test.labels >= 0) != (train.labels >= 0)).any()  # nor do they lie where those did
 
 
 def test_classes_and_numbers_are_about_uniform(sets, data):
@@ -362,6 +364,11 @@ def test_elsewhere_and_in_words(data):
             {"garments": LabelledImages(torch.rand(1, 1, 28, 28), torch.zeros(1).long(), ("a",))},
             ValueError,
             "garments=a? ?Labelled.*: must be images of fashion_mnist",
+        ),
+        (
+            {"garments": LabelledImages(torch.zeros(1, 1, 28, 28), torch.zeros(1).long(), CLASSES)},
+            ValueError,
+            "garments=.*: must each have a pixel of 0.25 at least",
         ),
     ],
 )
