@@ -332,7 +332,8 @@ def nms(
         ValueError: If a shape does not fit, a number is not finite, a box has x1 > x2 or y1 > y2,
             or the threshold is out of range.
 
-    The greedy choice is in Dalal and Triggs' and in Felzenszwalb et al.'s detectors, 2005–2010.
+    The greedy choice, by another measure of overlap, is in Felzenszwalb, Girshick, McAllester and
+    Ramanan, "Object detection with discriminatively trained part-based models", 2010.
 
     >>> boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]])
     >>> nms(boxes, torch.tensor([0.8, 0.9, 0.3]), iou_threshold=0.5)
@@ -469,11 +470,9 @@ def match(iou: Tensor, scores: Tensor, iou_threshold: float = 0.5, rule: str = "
     """
     order = scores.argsort(descending=True, stable=True)
     hits = torch.empty_like(order)
-    hits[order] = torch.tensor(
-        _match(iou[order].tolist(), iou.shape[1], iou_threshold, rule),
-        dtype=torch.int64,
-        device=iou.device,
-    )
+    threshold = iou.new_tensor(iou_threshold).item()  # rounded as the IoUs are
+    matched = _match(iou[order].tolist(), iou.shape[1], threshold, rule)
+    hits[order] = torch.tensor(matched, dtype=torch.int64, device=iou.device)
     return hits
 
 
@@ -631,11 +630,14 @@ def evaluate_detections(
 ) -> Tensor:
     """Compute a detector's average precision, of each class and at each IoU.
 
-    As it stands, COCO's, of objects of all sizes; the figure that papers call AP or mAP is
-    ``ap.nanmean()``, AP50 is ``ap[0].nanmean()``. VOC's is ``iou_thresholds=[0.5], rule="voc"``,
-    with ``points=11`` or ``"all"``. Equal to pycocotools if no scores tie; else that depends on the
-    order of images, this on no order. (And pycocotools 2.0.11 takes a hit of a target whose id is 0
-    for a miss.)
+    By default COCO's, of objects of all sizes. What papers call AP or mAP is ``ap.nanmean()``, and
+    AP50 is ``ap[0].nanmean()``. It equals pycocotools' if no scores tie; where they do, that
+    depends on the order of images, this on no order. (And pycocotools 2.0.11 takes a hit of the
+    target whose id is 0 for a miss.)
+
+    VOC's is ``iou_thresholds=[0.5], rule="voc"`` with ``points=11`` or ``"all"``. Not here: objects
+    marked as difficult, which VOC leaves out of the count, and the pixel that its own code adds to
+    widths and heights.
 
     Args:
         predictions: For each image a dictionary, as torchvision's detectors give it: "boxes",

@@ -450,6 +450,10 @@ def test_a_match_by_each_rule():
     assert match(torch.ones(2, 2), torch.ones(2)).tolist() == [1, 0]  # the first takes the last
     for shape in ((0, 3), (3, 0), (0, 0)):
         assert match(torch.zeros(shape), torch.zeros(shape[0])).tolist() == [-1] * shape[0]
+    for tenths in range(1, 11):
+        for dtype in (torch.float32, torch.float64):
+            iou = torch.tensor([[tenths]], dtype=dtype) / 10
+            assert match(iou, torch.ones(1), tenths / 10).tolist() == [0]
     torch.manual_seed(0)
     for _ in range(100):
         iou, scores = torch.rand(6, 4), torch.rand(6)
