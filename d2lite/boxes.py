@@ -613,6 +613,8 @@ def _thresholds(value: Any) -> None:
 
 @checked(
     _detections,
+    predictions=instance(list, tuple),
+    targets=instance(list, tuple),
     classes=integer(at_least=1),
     iou_thresholds=_thresholds,
     points=one_of(101, 11, "all"),

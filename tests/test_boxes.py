@@ -549,6 +549,7 @@ def test_what_does_not_fit_is_refused(call, error, message):
 @pytest.mark.parametrize(
     ("prediction", "target", "error", "message"),
     [
+        (FOUND, [FOUND], TypeError, "predictions=.*: must be a list or tuple"),
         ([FOUND], [], ValueError, "predictions: of 1 images, must be 0, as many as targets"),
         ([{"boxes": BOXES}], [FOUND], ValueError, r"predictions\[0\]: must have 'labels'"),
         ([FOUND], [BOXES], TypeError, r"targets\[0\]=float32 \(2, 4\): must be a dict"),

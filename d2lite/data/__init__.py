@@ -1,4 +1,4 @@
-"""Real images and a text, small enough to ship: ``train, test = fashion_mnist()``."""
+"""Real images and a text, small enough to ship, and scenes: ``train, test = fashion_mnist()``."""
 
 from d2lite.data.fashion_mnist import fashion_mnist
 from d2lite.data.help_topics import help_topics
