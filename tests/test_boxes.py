@@ -160,7 +160,7 @@ def test_nms_is_torchvisions():
         boxes, scores = some(3 * N + M, whole, torch.float32), torch.rand(3 * N + M)
         if case % 3 == 0:
             scores = (scores * 4).round() / 4  # ties: the first comes first
-        for threshold in (0.0, 0.25, 0.5, 1.0, torch.rand(()).item()):
+        for threshold in ((0.0, 1.0)[case % 2], (0.25, 0.5)[case % 2], torch.rand(()).item()):
             keep = nms(boxes, scores, threshold)
             assert torch.equal(keep, ops.nms(boxes, scores, threshold))
 
@@ -208,7 +208,7 @@ def bodla(boxes, scores, weight, least):
 
 
 def test_soft_nms_is_the_papers():
-    for case, (N, _, whole) in enumerate(cases(100)):
+    for case, (N, _, whole) in enumerate(cases(60)):
         boxes, scores = some(N, whole), torch.rand(N).double()
         sigma, threshold, least = (torch.rand(3) * 0.5 + 0.01).tolist()
         least *= case % 3 / 2
