@@ -162,8 +162,7 @@ def scenes(
     ``scenes(100)[:10]``.
 
     Args:
-        count: The number of scenes. Each takes about half a millisecond, and 33 kB where
-            ``most`` is 4.
+        count: The number of scenes. Each takes up to a millisecond to make, and 33 kB.
         seed: Of all that is random.
         garments: Where they come from: "train" or "test", Fashion-MNIST's 10,000 training or test
             images that ship, so that no garment of a test has been seen; or a part of them, such as
