@@ -209,7 +209,7 @@ def parts(count: int) -> Iterator[list]:
                 if seed >= 100:
                     known[8] = team(old[i : i + 1], None)[0]
                 else:
-                    known[8:] = [*team(old[i : i + 1], new[i : i + 1]), round(again[i], 2)]
+                    known[8:17] = [*team(old[i : i + 1], new[i : i + 1]), round(again[i], 2)]
                 yield known
 
     yield from tuned(run, TUNING[:2])
@@ -290,7 +290,7 @@ def everything() -> Iterator[list]:
     for rate in (0.1, 0.3):
         yield from weights(rate, 200, (0, 10, 40, 100))
     yield from weights(0.3, 800, (0, 40))
-    for count in (1, 2, 8, 32):
+    for count in (1, 2, 8, 32, 64):
         yield from parts(count)
     chosen = {}
     for garments in (1000, 8000):
