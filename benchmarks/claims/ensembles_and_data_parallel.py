@@ -1,6 +1,6 @@
 """Ensembles and data parallelism: one network or a team? The long run behind the chapter.
 
-    python benchmarks/claims/ensembles_and_data_parallel.py    # 8 CPU-minutes; writes the .csv
+    python benchmarks/claims/ensembles_and_data_parallel.py    # 9 CPU-minutes; writes the .csv
 
 Pictures halved to 14 × 14, two convolutions with batch normalization, SGD with Nesterov's momentum.
 Rates are chosen on accuracy on 2,000 garments that nobody learns from, with seeds from 100 on; then
