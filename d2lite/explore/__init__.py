@@ -2,6 +2,7 @@
 
 from d2lite.explore.activation import ActivationExplorer
 from d2lite.explore.architecture import ArchitectureExplorer
+from d2lite.explore.augmentation import AugmentationExplorer
 from d2lite.explore.backward import BackwardExplorer
 from d2lite.explore.channels import ChannelsExplorer
 from d2lite.explore.convolution import ConvolutionExplorer
@@ -18,6 +19,7 @@ from d2lite.explore.vit import ViTExplorer
 __all__ = [
     "ActivationExplorer",
     "ArchitectureExplorer",
+    "AugmentationExplorer",
     "BackwardExplorer",
     "ChannelsExplorer",
     "ConvolutionExplorer",
