@@ -135,6 +135,13 @@ EXPLORERS: dict[str, dict[str, Any]] = {
         "other_layer": 2,
         "same_scale": False,
     },
+    "AugmentationExplorer": {
+        "chain": [{"kind": "crop", "padding": 2}, {"kind": "mixup", "alpha": 0.5}],
+        "seed": 3,
+        "garment": 2,
+        "normalize": "first",
+        "draw": 4,
+    },
     "BackwardExplorer": {
         "input": [[float(i + j) for j in range(6)] for i in range(6)],
         "kernel": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],

@@ -1,4 +1,4 @@
-"""The augmentation explorer: each change against torchvision, what is drawn, the label, the figure."""
+"""The augmentation explorer: changes and labels against torchvision, what is drawn, the figure."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from conftest import assert_legible_and_accessible, drag, settle, slide
+from conftest import assert_legible_and_accessible, settle, slide
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Page, expect
@@ -257,7 +257,7 @@ CHAINS: list[dict[str, Any]] = [
     {"chain": ["erase", "crop", "flip"], "normalize": "first", "seed": 5},
     {"chain": ["noise", "jitter", "affine"], "normalize": "first", "garment": 3},
     {"chain": ["mixup", "cutmix", "smoothing"], "normalize": "last", "seed": 7},
-    {"chain": list(WIDE), "normalize": "last", "seed": 2**31 - 1, "garment": 9},
+    {"chain": list(WIDE), "normalize": "last", "seed": 10**9 - 1, "garment": 9},
     {"chain": ["cutmix", "mixup"], "normalize": "not", "seed": 1},
 ]
 
@@ -396,3 +396,135 @@ def test_the_picture_shows_twelve_draws() -> None:
     own = explorer.targets[:, explorer.labels[0]]
     assert texts == [f"{share:.2f}" for share in own.tolist()]
     assert len([image for image in svg if image.tag.endswith("image")]) == 12
+
+
+# ---- The figure in a browser ---------------------------------------------------------------------
+
+
+def says(page: Page) -> str:
+    settle(page)
+    return page.locator(".d2-readout").inner_text().replace("\xa0", " ")
+
+
+def drawn_on(page: Page) -> list[str]:
+    """The pictures of the twelve draws."""
+    settle(page)
+    return page.evaluate(
+        "[...document.querySelectorAll('.d2-draws canvas')].map((c) => c.toDataURL())"
+    )
+
+
+def steps(page: Page) -> list[str]:
+    settle(page)
+    return page.locator(".d2-chain .d2-what b").all_inner_texts()
+
+
+def label_of(explorer: AugmentationExplorer, draw: int) -> str:
+    target = explorer.targets[draw]
+    order = [i for i in target.argsort(descending=True).tolist() if target[i] > 0]
+    named = ", ".join(f"{explorer.classes[i]} {target[i]:.2f}" for i in order)
+    return f"Draw {draw + 1} has the label {named}."
+
+
+def test_changes_are_ticked_set_and_moved(show: Callable) -> None:
+    page = show(AugmentationExplorer(chain=["flip"], normalize="not", seed=1))
+    assert steps(page) == ["Mirror"]
+    one = drawn_on(page)
+    assert len(set(one)) == 2  # mirrored or not
+    page.get_by_label("Erasing", exact=True).check()
+    page.get_by_label("Label smoothing", exact=True).check()
+    page.get_by_label("CutMix", exact=True).check()
+    page.get_by_label("Padded crop", exact=True).check()
+    names = ["Mirror", "Erasing", "Padded crop", "CutMix", "Label smoothing"]
+    assert steps(page) == names  # in a possible order
+    slide(page, "Erasing: Probability", 1)
+    before = drawn_on(page)
+    earlier = page.get_by_role("button", name="Padded crop: earlier")
+    earlier.click()
+    assert steps(page) == ["Mirror", "Padded crop", "Erasing", "CutMix", "Label smoothing"]
+    expect(earlier).to_be_focused()
+    assert sum(a != b for a, b in zip(before, drawn_on(page), strict=True)) > 8
+    earlier.press("Enter")
+    expect(earlier).to_be_disabled()
+    expect(page.get_by_role("button", name="Padded crop: later")).to_be_focused()
+    expect(page.get_by_role("button", name="CutMix: earlier")).to_be_disabled()
+    for name in ("Mirror", "Erasing", "Padded crop", "CutMix", "Label smoothing"):
+        page.get_by_label(name, exact=True).uncheck()
+    assert steps(page) == [] and len(set(drawn_on(page))) == 1
+    expect(page.get_by_text("Nothing is changed: tick what shall be.")).to_be_visible()
+
+
+def test_draws_labels_and_seeds(show: Callable) -> None:
+    explorer = AugmentationExplorer(chain=["flip", "mixup"], normalize="last", seed=4)
+    page = show(explorer)
+    assert says(page).startswith(label_of(explorer, 0))
+    radio = page.get_by_role("radio")
+    radio.nth(0).focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert says(page).startswith(label_of(explorer, 2))
+    radio.nth(7).click()
+    assert says(page).startswith(label_of(explorer, 7))
+    own = explorer.targets[:, explorer.labels[0]]
+    shares = page.locator(".d2-draws label > span:last-child").all_inner_texts()
+    assert shares == [f"{share:.2f}" for share in own.tolist()]
+    assert f"from {own.min():.2f} to {own.max():.2f} in the 12 draws" in says(page)
+    before = drawn_on(page)
+    page.get_by_role("button", name="Next seed").click()
+    explorer.seed = 5
+    assert says(page).startswith(label_of(explorer, 7))
+    assert page.get_by_role("spinbutton", name="Seed").input_value() == "5"
+    page.get_by_role("spinbutton", name="Seed").fill("99999999999")
+    page.get_by_role("spinbutton", name="Seed").fill("4")
+    assert drawn_on(page) == before
+    page.get_by_role("button", name="garment 5: Sneaker").click()
+    explorer.seed, explorer.garment = 4, 4
+    assert says(page).startswith(label_of(explorer, 7))
+
+
+def test_normalized_too_early(show: Callable) -> None:
+    page = show(AugmentationExplorer(chain=["jitter"], normalize="last"))
+    late = drawn_on(page)
+    histogram = page.locator("svg[role=img]")
+    assert "from −0.8" in histogram.get_attribute("aria-label").replace("-", "−")
+    assert "clamped" not in says(page) and steps(page) == ["Brightness, contrast", "Normalize"]
+    page.get_by_role("combobox", name="Normalize").nth(-1).select_option("first")
+    assert "What was there is lost." in says(page)
+    assert steps(page) == ["Normalize", "Brightness, contrast"]
+    assert "numbers, from 0.00 to" in histogram.get_attribute("aria-label")
+    expect(page.get_by_text("dotted: normalized last")).to_be_visible()
+    assert all(a != b for a, b in zip(late, drawn_on(page), strict=True))
+    page.get_by_label("Brightness, contrast", exact=True).uncheck()
+    page.get_by_label("Erasing", exact=True).check()
+    assert "0, now the mean and not black" in says(page)
+
+
+def test_a_recipe_can_be_chosen_and_left(show: Callable) -> None:
+    page = show(AugmentationExplorer())
+    recipe = page.get_by_label("Recipe")
+    assert recipe.input_value() == "this chapter's"
+    for name in recipe.locator("option:not([disabled])").all_inner_texts():
+        recipe.select_option(name)
+        says(page)
+        assert recipe.input_value() == name
+    slide(page, "Brightness, contrast: Contrast", 1)
+    says(page)
+    assert recipe.input_value() == ""
+
+
+def test_every_place_of_every_slider_is_allowed(show: Callable) -> None:
+    page = show(AugmentationExplorer(chain=list(WIDE)))
+    ends = page.locator(".d2-chain input").evaluate_all(
+        "all => all.map((e) => [+e.min, +e.max, +e.step])"
+    )
+    rules = [rule for kind in WIDE for _, rule in _KINDS[kind].values()]
+    for (least, most, step), rule in zip(ends, rules, strict=True):
+        for value in np.arange(least, most + step / 2, step):
+            rule(int(value) if step == 1 else float(min(round(value, 6), most)))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_is_legible_and_accessible(show: Callable, width: int, theme: str) -> None:
+    explorer = AugmentationExplorer(chain=list(WIDE), normalize="first", draw=5)
+    assert_legible_and_accessible(show(explorer, theme=theme, width=width))

@@ -14,6 +14,7 @@ from playwright.sync_api import Page
 from d2lite.explore import (
     ActivationExplorer,
     ArchitectureExplorer,
+    AugmentationExplorer,
     BackwardExplorer,
     ConvolutionExplorer,
     LeNetExplorer,
@@ -49,6 +50,8 @@ DRAW = """async () => {
   svg.remove();
   return 10;
 }"""
+CHANGES = ["flip", "crop", "resized_crop", "affine", "jitter", "noise", "erase"]
+CHANGES += ["mixup", "cutmix", "smoothing"]
 OPTIMIZERS = ["SGD", "momentum", "Nesterov", "AdaGrad", "RMSProp", "Adam", "AdamW"]
 BASIC_BLOCK = [{"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 1}] * 2
 LARGEST: list[tuple[type[Explorer], dict, list[str]]] = [
@@ -58,6 +61,11 @@ LARGEST: list[tuple[type[Explorer], dict, list[str]]] = [
         ["x", "Std", "Layers", "Units"],
     ),
     (ArchitectureExplorer, {"network": "DenseNet-121", "other": "GoogLeNet"}, ["Layer"]),
+    (
+        AugmentationExplorer,
+        {"chain": CHANGES, "normalize": "first"},
+        ["Resized crop", "Rotation", "CutMix"],
+    ),
     (BackwardExplorer, {"padding": 2}, ["Padding"]),
     (
         OptimizerExplorer,

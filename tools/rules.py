@@ -13,7 +13,7 @@ from typing import Any
 
 from d2lite import explore
 from d2lite.checks import Rule, boolean
-from d2lite.explore import training
+from d2lite.explore import augmentation, training
 from d2lite.explore.explorer import Checked
 from notebooks import ROOT
 
@@ -106,16 +106,20 @@ def schema(rule: Rule) -> Schema:
     return READS[name]
 
 
-_layers = [
-    record(
-        {"kind": {"enum": [kind]}} | {name: schema(rule) for name, (_, rule) in settings.items()}
-    )
-    for kind, settings in training._KINDS.items()
-]
+def _kinds(module: Any) -> Schema:
+    """Return the schema of a record of any of an explorer's kinds, each with its settings."""
+    records = [
+        record({"kind": {"enum": [kind]}} | {name: schema(rule) for name, (_, rule) in own.items()})
+        for kind, own in module._KINDS.items()
+    ]
+    return {"anyOf": records}
+
+
 _settings = {name: schema(rule) for name, rule in training._RULES.items()}
 READS["training._runs"] = array(
-    record({"layers": array({"anyOf": _layers}, 1, 60)} | _settings), 1, training.MOST
+    record({"layers": array(_kinds(training), 1, 60)} | _settings), 1, training.MOST
 )
+READS["augmentation._chain"] = array(_kinds(augmentation), 0, len(augmentation._KINDS))
 
 
 def rules() -> dict[str, dict[str, Schema]]:

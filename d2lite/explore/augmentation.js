@@ -2,11 +2,11 @@
 
 // ---- Arithmetic: no DOM, checked against torchvision --------------------------------------------
 
-const SIDE = 28, DRAWS = 12, MEAN = 0.286, DEVIATION = 0.353;
+const SIDE = 28, DRAWS = 12, SEEDS = 1e9, MEAN = 0.286, DEVIATION = 0.353;
 
 /** Of each kind of change: its name, PyTorch's, and its settings: [label, least, most, step, at first]. */
 const KINDS = {
-  flip: ["Mirror", "RandomHorizontalFlip", { p: ["p", 0, 1, 0.05, 0.5] }],
+  flip: ["Mirror", "RandomHorizontalFlip", { p: ["Probability p", 0, 1, 0.05, 0.5] }],
   crop: ["Padded crop", "RandomCrop", { padding: ["Padding", 0, 14, 1, 4] }],
   resized_crop: ["Resized crop", "RandomResizedCrop", { scale: ["Least area", 0.05, 1, 0.05, 0.7] }],
   affine: ["Rotation, shear", "RandomAffine, bilinear", { degrees: ["Degrees", 0, 180, 5, 15],
@@ -14,7 +14,7 @@ const KINDS = {
   jitter: ["Brightness, contrast", "ColorJitter", { brightness: ["Brightness", 0, 1, 0.05, 0.2],
     contrast: ["Contrast", 0, 1, 0.05, 0.2] }],
   noise: ["Noise", "GaussianNoise", { sigma: ["σ", 0, 0.5, 0.01, 0.1] }],
-  erase: ["Erasing", "RandomErasing", { p: ["p", 0, 1, 0.05, 0.25],
+  erase: ["Erasing", "RandomErasing", { p: ["Probability p", 0, 1, 0.05, 0.25],
     scale: ["Largest area", 0.02, 0.8, 0.01, 0.33] }],
   mixup: ["Mixup", "MixUp, of a batch", { alpha: ["α", 0.05, 2, 0.05, 1] }],
   cutmix: ["CutMix", "CutMix, of a batch", { alpha: ["α", 0.05, 2, 0.05, 1] }],
@@ -93,43 +93,45 @@ const DRAW = {
 export const drawn = (kind, settings, seed) => DRAW[kind](stream(seed), settings);
 
 /** A picture whose pixels are `value(row, column)`. */
-const pictured = (value) => Float64Array.from({ length: SIDE ** 2 }, (_, at) =>
-  value(Math.floor(at / SIDE), at % SIDE));
-const isIn = (row, column, { top = 0, left = 0, height = SIDE, width = SIDE } = {}) =>
-  row >= top && row < top + height && column >= left && column < left + width;
-const clamp = (x) => within(x, 0, 1);
+function pictured(value) {
+  const x = new Float64Array(SIDE ** 2);
+  for (let i = 0, at = 0; i < SIDE; i++) for (let j = 0; j < SIDE; j++, at++) x[at] = value(i, j);
+  return x;
+}
+const isIn = (i, j, { top, left, height, width }) =>
+  i >= top && i < top + height && j >= left && j < left + width;
+const isSide = (i) => i >= 0 && i < SIDE;
+const clamp = (x) => Math.min(Math.max(x, 0), 1);
 
-/** Between four pixels; outside are zeros. Gives the weight of what is inside, too. */
-function bilinear(image, y, x) {
-  const [top, left] = [Math.floor(y), Math.floor(x)];
-  let value = 0, weight = 0;
-  for (const row of [top, top + 1]) for (const column of [left, left + 1]) {
-    if (!isIn(row, column)) continue;
-    const share = (1 - Math.abs(y - row)) * (1 - Math.abs(x - column));
-    value += share * image[row * SIDE + column];
-    weight += share;
-  }
-  return [value, weight];
+/** Between four pixels, of which those outside are 0, times the weight of those inside: torchvision
+ *  darkens an edge twice (pytorch/vision, issue 8083). */
+function bilinear(x, i, j) {
+  const [top, left] = [Math.floor(i), Math.floor(j)], at = top * SIDE + left;
+  const up = isSide(top) ? top + 1 - i : 0, down = isSide(top + 1) ? i - top : 0;
+  const west = isSide(left) ? left + 1 - j : 0, east = isSide(left + 1) ? j - left : 0;
+  let value = 0; // a pixel without weight may not exist
+  if (up) value += up * ((west && west * x[at]) + (east && east * x[at + 1]));
+  if (down) value += down * ((west && west * x[at + SIDE]) + (east && east * x[at + SIDE + 1]));
+  return value * (up + down) * (west + east);
 }
 
 const CHANGE = {
   flip: (x, { mirrored }) => mirrored ? pictured((i, j) => x[i * SIDE + SIDE - 1 - j]) : x,
   crop: (x, { padding, top, left }) => pictured((i, j) => {
-    const [row, column] = [i + top - padding, j + left - padding];
-    return isIn(row, column) ? x[row * SIDE + column] : 0;
+    const row = i + top - padding, column = j + left - padding;
+    return isSide(row) && isSide(column) ? x[row * SIDE + column] : 0;
   }),
   resized_crop(x, { top, left, height, width }) {
     const at = (i, size) => within((i + 0.5) * size / SIDE - 0.5, 0, size - 1);
-    return pictured((i, j) => bilinear(x, top + at(i, height), left + at(j, width))[0]);
+    return pictured((i, j) => bilinear(x, top + at(i, height), left + at(j, width)));
   },
   affine(x, { angle, shear }) {
     const [turn, lean] = [angle, shear].map((degrees) => degrees * Math.PI / 180);
     const [sin, cos, tan] = [Math.sin(turn), Math.cos(turn), Math.tan(lean)], middle = (SIDE - 1) / 2;
     return pictured((i, j) => {
-      const [row, column] = [i - middle, j - middle];
-      const [value, weight] = bilinear(x, cos * row - sin * column + middle,
+      const row = i - middle, column = j - middle;
+      return bilinear(x, cos * row - sin * column + middle,
         (cos - sin * tan) * column + (cos * tan + sin) * row + middle);
-      return value * weight; // torchvision darkens the edge twice: pytorch/vision, issue 8083
     });
   },
   jitter(x, { swapped, brightness, contrast }) {
@@ -176,8 +178,7 @@ export function augment({ chain, seed, garment, normalize }, { images, labels, c
   let batch = Array.from({ length: 1 + chain.filter(({ kind }) => isOfBatch(kind)).length }, (_, i) => {
     const other = below(stream(seedOf(seed, draw, i, kinds.length)), count - 1);
     const which = i ? (garment + 1 + other) % count : garment;
-    const x = Float64Array.from(images[which], (shade) => shade / 255);
-    return [normalize === "first" ? normal(x) : x, classes.map((_, k) => Number(k === labels[which]))];
+    return [normalize === "first" ? normal(images[which]) : images[which], classes.map((_, k) => Number(k === labels[which]))];
   });
   const steps = chain.map(({ kind, ...settings }) => {
     const [[before], next] = batch;
@@ -196,15 +197,17 @@ export function augment({ chain, seed, garment, normalize }, { images, labels, c
   return { x: normalize === "last" ? normal(x) : x, target, steps };
 }
 
+const opened = (bytes) => Float64Array.from(bytes, (shade) => shade / 255);
+
 /** For tests: as plain lists. */
-export function augmented(state, gallery, draw) {
-  const { x, target, steps } = augment(state, gallery, draw);
+export function augmented(state, { images, ...gallery }, draw) {
+  const { x, target, steps } = augment(state, { images: images.map(opened), ...gallery }, draw);
   return { x: [...x], target, lost: steps.map(({ lost }) => lost) };
 }
 
 // ---- Words --------------------------------------------------------------------------------------
 
-const a = (name) => `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name.toLowerCase()}`;
+const a = (name) => `${/^[AEIOU]/i.test(name) ? "an" : "a"} ${name}`;
 const size = ({ height, width }) => `${height} × ${width} pixels`;
 const moved = (by, [back, on]) => by ? [`${Math.abs(by)} ${by < 0 ? back : on}`] : [];
 const TOLD = {
@@ -233,9 +236,9 @@ function inWords(target, classes) {
   const order = [...target.keys()].sort((i, j) => target[j] - target[i]);
   const least = Math.min(...target), rest = order.filter((i) => target[i] - least < 1e-9);
   const named = order.filter((i) => !rest.includes(i))
-    .map((i) => `${classes[i].toLowerCase()} ${target[i].toFixed(2)}`).join(", ");
-  return named && least ? `${named}, each other class ${least.toFixed(least < 0.1 ? 3 : 2)}`
-    : named || `${least.toFixed(2)} for each class`;
+    .map((i) => `${classes[i]} ${target[i].toFixed(2)}`).join(", ");
+  const others = Number(least.toFixed(3));
+  return named && least ? `${named}, each other class ${others}` : named || `each class ${others}`;
 }
 
 /** What is to be seen: the chosen draw's label, how far all go, and what was lost. */
@@ -275,7 +278,8 @@ let numbered = 0;
 function render({ model, el }) {
   const view = hold(model, ["chain", "seed", "garment", "normalize", "draw"]), { get, later } = view;
   const bytes = get("gallery"), labels = get("labels"), classes = get("classes"), id = numbered++;
-  const images = labels.map((_, i) => [...new Uint8Array(bytes.buffer, bytes.byteOffset + 784 * i, 784)]);
+  const images = labels.map((_, i) =>
+    opened(new Uint8Array(bytes.buffer, bytes.byteOffset + 784 * i, 784)));
   const gallery = { images, labels, classes };
   const chain = () => get("chain"), settings = (kind) => chain().find((each) => each.kind === kind);
 
@@ -305,7 +309,7 @@ function render({ model, el }) {
 
   /** One line of the chain: the picture after it, its name, what was drawn. */
   function row(name, inside, controls, buttons = []) {
-    const picture = tiled(1, SIDE, SIDE, 1, 0, { "aria-hidden": true, role: "presentation" });
+    const picture = tiled(1, SIDE, SIDE, 1, 0, { "aria-hidden": "true", role: "presentation" });
     const told = h("span", { class: "d2-told" });
     return { picture, told, element: h("li", {}, picture.canvas, h("div", { class: "d2-what" },
       h("b", {}, name), " ", h("code", {}, inside), told), h("div", { class: "d2-moves" }, ...buttons),
@@ -327,44 +331,46 @@ function render({ model, el }) {
   const none = h("p", { class: "d2-hint" }, "Nothing is changed: tick what shall be.");
 
   // Which garment, which numbers.
-  const seed = h("input", { type: "number", min: 0, max: 2 ** 31 - 1, inputmode: "numeric",
+  const seed = h("input", { type: "number", min: 0, max: SEEDS - 1, inputmode: "numeric",
     oninput() {
-      const ok = /^\d+$/.test(seed.value) && Number(seed.value) < 2 ** 31;
+      const ok = /^\d+$/.test(seed.value) && Number(seed.value) < SEEDS;
       seed.ariaInvalid = !ok;
       if (ok) view.set("seed", Number(seed.value));
     },
     onblur() { seed.value = get("seed"); seed.ariaInvalid = false; } });
-  const next = button("Next seed", () => view.set("seed", (get("seed") + 1) % 2 ** 31));
+  const next = button("Next seed", () => view.set("seed", (get("seed") + 1) % SEEDS));
   const recipes = menu(view, null, { label: "Recipe", options: Object.keys(RECIPES), own: "your own",
     read: () => Object.keys(RECIPES).find((name) => RECIPES[name].normalize === get("normalize") &&
       equal(...[RECIPES[name].chain, chain()].map((all) => all.map((each) =>
         Object.entries(each).sort())))) ?? "",
     write: (name) => view.set(structuredClone(RECIPES[name])) });
   const normalize = menu(view, "normalize", { label: "Normalize", options: ["not", "first", "last"] });
-  const garments = thumbs(bytes, (image) => view.set("garment", images.findIndex((each) => equal(each, image))));
+  const garments = thumbs(bytes, (chosen) => view.set("garment",
+    images.findIndex((image) => image.every((value, at) => value === chosen[at] / 255))));
   [...garments.element.children].forEach((each, i) => {
     each.ariaLabel = `garment ${i + 1}: ${classes[labels[i]]}`;
   });
 
   // The draws. The radio buttons lie, unseen, upon the pictures.
   const draws = Array.from({ length: DRAWS }, (_, i) => {
-    const picture = tiled(1, SIDE, SIDE, 1, 0, { "aria-hidden": true, role: "presentation" });
+    const picture = tiled(1, SIDE, SIDE, 1, 0, { "aria-hidden": "true", role: "presentation" });
     const input = h("input", { type: "radio", name: `d2-draw-${id}`, value: i,
       onchange: () => view.set("draw", i) });
     const own = h("i"), share = h("span");
     return { picture, input, own, share,
       element: h("label", {}, input, picture.canvas, h("span", { class: "d2-own" }, own), share) };
   });
-  const bars = chances(classes), says = readout(), title = h("p", { class: "d2-title" });
+  const bars = chances(classes), says = readout(), legend = h("legend");
+  const [story, title] = [h("p", { class: "d2-title" }), h("p", { class: "d2-title" })];
   const histogram = h("svg", { role: "img" });
   const root = figure(view, "d2-augmentation",
     h("div", { class: "d2-controls" }, recipes, normalize, h("label", { class: "d2-field" }, "Seed", seed), next),
     garments.element,
     h("fieldset", { class: "d2-kinds" }, h("legend", {}, "Changes"), ...ticked),
     h("div", { class: "d2-scene" },
-      h("fieldset", { class: "d2-draws" }, h("legend", {}, `${DRAWS} draws; choose one`),
+      h("fieldset", { class: "d2-draws" }, legend,
         ...draws.map(({ element }) => element)),
-      h("div", {}, h("p", { class: "d2-title" }, "How the chosen one came about"), list, none)),
+      h("div", {}, story, list, none)),
     h("div", { class: "d2-scene" }, h("div", {}, title, ...bars.elements), histogram), says);
 
   /** How many of the numbers are how large; dotted, how it would be if they were normalized last. */
@@ -401,10 +407,10 @@ function render({ model, el }) {
     if (look !== (look = JSON.stringify(ink))) garments.paint(ink); // another theme
     const seen = (x) => early ? x.map((value) => clamp(value * DEVIATION + MEAN)) : x;
     const all = draws.map((_, i) => augment(state, gallery, i)), { x, target: label, steps } = all[draw];
+    const start = images[garment];
     draws.forEach(({ picture, input, own, share, element }, i) => {
-      const last = all[i].steps.at(-1)?.x, part = all[i].target[labels[garment]];
-      picture.paint(seen(last ?? images[garment].map((shade) => early
-        ? (shade / 255 - MEAN) / DEVIATION : shade / 255)), ink, 1);
+      const { steps } = all[i], part = all[i].target[labels[garment]];
+      picture.paint(steps.length ? seen(steps.at(-1).x) : start, ink, 1);
       input.checked = i === draw;
       own.style.width = percent(part).replace("\u00a0", "");
       share.textContent = part.toFixed(2);
@@ -419,7 +425,6 @@ function render({ model, el }) {
     if (order !== (order = String(shown.map(([kind]) => kind)))) // only then: it takes the focus
       list.replaceChildren(...shown.map(([, { element }]) => element));
     none.hidden = shown.length > 0;
-    const start = Float64Array.from(images[garment], (shade) => shade / 255);
     steps.forEach(({ kind, found, x, other, lost }) => {
       const { picture, told, up, down, element } = rows[kind];
       picture.paint(seen(x), ink, 1);
@@ -428,14 +433,16 @@ function render({ model, el }) {
       up.disabled = target(kind, -1) < 0;
       down.disabled = target(kind, 1) < 0;
     });
-    normalizing.picture.paint(early ? start : steps[at - 1]?.x ?? start, ink, 1);
-    const own = early ? start : steps[at - 1]?.x ?? start;
+    const own = steps[at - 1]?.x ?? start;
+    normalizing.picture.paint(own, ink, 1);
     const ends = [Math.min(...own), Math.max(...own)].map((value) =>
       minus(((value - MEAN) / DEVIATION).toFixed(2)));
     say(normalizing.told, `numbers from ${ends.join(" to ")}`);
 
     if (seed.value !== String(state.seed) && seed.ariaInvalid !== "true") seed.value = state.seed;
     [...garments.element.children].forEach((each, i) => { each.ariaPressed = i === garment; });
+    say(legend, `${DRAWS} draws; below each, its share of ${classes[labels[garment]]}`);
+    say(story, `Draw ${draw + 1}, step by step`);
     say(title, `The label of draw ${draw + 1}`);
     bars.show(label);
     showHistogram(x, early && augment({ ...state, normalize: "last" }, gallery, draw).x);

@@ -52,9 +52,10 @@ def _chain(value: Any) -> list[Settings]:
         raise TypeError('must be a list of changes, such as ["flip", {"kind": "crop"}]')
     chain: list[Settings] = []
     for i, given in enumerate(value):
-        place, change = f"[{i}]", {"kind": given} if isinstance(given, str) else given
-        check(place, change, instance(Mapping))
-        check(f"{place}.kind", kind := change.get("kind"), one_of(*_KINDS))
+        change: Settings = {"kind": given} if isinstance(given, str) else given
+        check(place := f"[{i}]", change, instance(Mapping))
+        kind = str(change.get("kind"))
+        check(f"{place}.kind", kind, one_of(*_KINDS))
         if unknown := change.keys() - {"kind", *_KINDS[kind]}:
             raise TypeError(
                 f"{place}: {', '.join(sorted(map(str, unknown)))}: no such setting of {kind}; "
@@ -230,7 +231,7 @@ class AugmentationExplorer(Explorer):
             ``jitter`` (``brightness``, ``contrast``); ``noise`` (``sigma``); ``erase`` (``p``,
             ``scale``, the largest share of the area); then ``mixup`` and ``cutmix`` (``alpha``);
             then ``smoothing`` (``label_smoothing``). Each kind once.
-        seed: Of all that is drawn.
+        seed: Of all that is drawn, below a billion.
         garment: Which image of the gallery, from 0.
         normalize: ``"not"``, ``"first"`` or ``"last"``: before or after what changes one picture.
         draw: The draw that is looked into, from 0 to 11.
@@ -252,7 +253,7 @@ class AugmentationExplorer(Explorer):
     labels = traitlets.List(traitlets.Int(), read_only=True).tag(sync=True)
     classes = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
     chain = Read(_chain(["resized_crop", "flip", "jitter", "erase"]), _chain)
-    seed = Checked(0, integer(at_least=0, at_most=2**31 - 1))
+    seed = Checked(0, integer(at_least=0, at_most=10**9 - 1))
     garment = Checked(0, integer(at_least=0, at_most=39))
     normalize = Checked("last", one_of("not", "first", "last"))
     draw = Checked(0, integer(at_least=0, at_most=DRAWS - 1))
