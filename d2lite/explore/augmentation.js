@@ -185,7 +185,7 @@ export function augment({ chain, seed, garment, normalize }, { images, labels, c
     const found = batch.map((_, i) =>
       drawn(kind, settings, seedOf(seed, draw, i, kinds.indexOf(kind))));
     const lost = clamps({ kind, ...settings })
-      ? before.filter((value) => value !== clamp(value)).length / before.length : 0;
+      ? before.filter((value) => Math.abs(value - clamp(value)) > 1e-9).length / before.length : 0;
     batch = isOfBatch(kind)
       ? batch.slice(1).map((other, i) => mixed(kind, found[0], batch[i], other))
       : kind === "smoothing" ? batch.map(([x, target]) => [x, smoothed(found[0].share, target)])
@@ -220,7 +220,7 @@ const TOLD = {
     (shear ? `, sheared by ${minus(Math.round(shear))}°` : ""),
   jitter({ swapped, brightness, contrast }) {
     const told = [["brightness", brightness], ["contrast", contrast]]
-      .filter(([, by]) => by !== null).map(([name, by]) => `${name} × ${by.toFixed(2)}`);
+      .filter(([, by]) => by !== null).map(([name, by]) => `${name} ×\u00a0${by.toFixed(2)}`);
     return (swapped ? told.reverse() : told).join(", then ") || "nothing changed";
   },
   noise: ({ sigma }) => `σ = ${sigma}: other noise in each pixel`,
@@ -367,11 +367,10 @@ function render({ model, el }) {
     h("div", { class: "d2-controls" }, recipes, normalize, h("label", { class: "d2-field" }, "Seed", seed), next),
     garments.element,
     h("fieldset", { class: "d2-kinds" }, h("legend", {}, "Changes"), ...ticked),
-    h("div", { class: "d2-scene" },
-      h("fieldset", { class: "d2-draws" }, legend,
-        ...draws.map(({ element }) => element)),
-      h("div", {}, story, list, none)),
-    h("div", { class: "d2-scene" }, h("div", {}, title, ...bars.elements), histogram), says);
+    h("div", { class: "d2-room" }, h("div", { class: "d2-scene" },
+      h("fieldset", { class: "d2-draws" }, legend, ...draws.map(({ element }) => element)),
+      h("div", { class: "d2-steps" }, story, list, none),
+      h("div", { class: "d2-label" }, title, ...bars.elements), histogram)), says);
 
   /** How many of the numbers are how large; dotted, how it would be if they were normalized last. */
   function showHistogram(x, other) {
