@@ -5,23 +5,24 @@ import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import traitlets
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms import v2
 
 from d2lite.checks import check, instance, integer, number, one_of
 from d2lite.data.fashion_mnist import CLASSES, fashion_mnist
 from d2lite.explore.explorer import Checked, Explorer, Read, normals
 from d2lite.explore.network import STEPS, _pixels
 
+if TYPE_CHECKING:  # it takes a second to import, which is spent where it is needed
+    from torchvision.transforms import v2
+
 SIDE, DRAWS = 28, 12
 MEAN, DEVIATION = 0.286, 0.353  # of the garments to learn from
-BILINEAR = v2.InterpolationMode.BILINEAR
 
 Settings = dict[str, Any]
 _share = number(at_least=0, at_most=1)
@@ -167,16 +168,18 @@ def _drawn(kind: str, seed: int, **settings: Any) -> Settings:
 
 def _changed(kind: str, found: Settings, image: Tensor) -> Tensor:
     """Change one picture (1, 28, 28) by torchvision, as was drawn."""
-    F = v2.functional
+    from torchvision.transforms import v2
+
+    F, bilinear = v2.functional, v2.InterpolationMode.BILINEAR
     if kind == "flip":
         return F.horizontal_flip(image) if found["mirrored"] else image
     if kind == "crop":
         padded = F.pad(image, [found["padding"]] * 4)
         return F.crop(padded, found["top"], found["left"], SIDE, SIDE)
     if kind == "resized_crop":
-        return F.resized_crop(image, **found, size=[SIDE, SIDE], interpolation=BILINEAR)
+        return F.resized_crop(image, **found, size=[SIDE, SIDE], interpolation=bilinear)
     if kind == "affine":
-        still: Settings = {"translate": [0, 0], "scale": 1.0, "interpolation": BILINEAR, "fill": 0}
+        still: Settings = {"translate": [0, 0], "scale": 1.0, "interpolation": bilinear, "fill": 0}
         return F.affine(image, found["angle"], shear=[found["shear"], 0.0], **still)
     if kind == "noise":
         noise = torch.from_numpy(normals(found["seed"], 0, image.numel())).float()
@@ -190,14 +193,17 @@ def _changed(kind: str, found: Settings, image: Tensor) -> Tensor:
     return image
 
 
-def _transform(kind: str, settings: Settings) -> v2.Transform:
+def _transform(kind: str, settings: Settings) -> "v2.Transform":
     """Make torchvision's transform of one picture."""
+    from torchvision.transforms import v2
+
     values = list(settings.values())
+    bilinear = v2.InterpolationMode.BILINEAR
     kinds: dict[str, Callable[[], v2.Transform]] = {
         "flip": lambda: v2.RandomHorizontalFlip(values[0]),
         "crop": lambda: v2.RandomCrop(SIDE, padding=values[0]),
         "resized_crop": lambda: v2.RandomResizedCrop(SIDE, scale=(values[0], 1.0)),
-        "affine": lambda: v2.RandomAffine(values[0], shear=values[1], interpolation=BILINEAR),
+        "affine": lambda: v2.RandomAffine(values[0], shear=values[1], interpolation=bilinear),
         "jitter": lambda: v2.ColorJitter(*values),
         "noise": lambda: v2.GaussianNoise(sigma=values[0]),
         "erase": lambda: v2.RandomErasing(values[0], scale=(0.02, values[1])),
@@ -293,8 +299,10 @@ class AugmentationExplorer(Explorer):
                 yield kind, {name: value for name, value in change.items() if name != "kind"}
 
     @property
-    def transforms(self) -> v2.Compose:
+    def transforms(self) -> "v2.Compose":
         """What changes one picture, a tensor (1, 28, 28) or a gray PIL image: torchvision's."""
+        from torchvision.transforms import v2
+
         normal = [v2.Normalize([MEAN], [DEVIATION])]
         return v2.Compose(
             [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
@@ -304,8 +312,10 @@ class AugmentationExplorer(Explorer):
         )
 
     @property
-    def batch_transforms(self) -> v2.Transform:
+    def batch_transforms(self) -> "v2.Transform":
         """What changes a batch (N, 1, 28, 28) and its labels (N,): torchvision's; or nothing."""
+        from torchvision.transforms import v2
+
         kinds, K = {"mixup": v2.MixUp, "cutmix": v2.CutMix}, len(self.classes)
         made = [kinds[kind](num_classes=K, **settings) for kind, settings in self._settings(1)]
         return v2.Compose(made) if made else v2.Identity()
@@ -329,15 +339,14 @@ class AugmentationExplorer(Explorer):
         def found(kind: str, settings: Settings, place: int = 0) -> Settings:
             return _drawn(kind, _seed(self.seed, draw, place, kinds.index(kind)), **settings)
 
-        normal = v2.Normalize([MEAN], [DEVIATION])
         if self.normalize == "first":
-            batch = normal(batch)
+            batch = (batch - MEAN) / DEVIATION
         for kind, settings in self._settings(0):
             batch = torch.stack(
                 [_changed(kind, found(kind, settings, i), x) for i, x in enumerate(batch)]
             )
         if self.normalize == "last":
-            batch = normal(batch)
+            batch = (batch - MEAN) / DEVIATION
         for kind, settings in self._settings(1):
             mixing = found(kind, settings)
             share = mask = mixing["share"]
