@@ -504,7 +504,7 @@ def test_normalized_too_early(show: Callable) -> None:
     assert all(a != b for a, b in zip(late, drawn_on(page), strict=True))
     page.get_by_label("Brightness, contrast", exact=True).uncheck()
     page.get_by_label("Erasing", exact=True).check()
-    assert "0, now the mean and not black" in says(page)
+    assert "0, now the mean and not the ground" in says(page)
 
 
 def test_a_recipe_can_be_chosen_and_left(show: Callable) -> None:

@@ -251,7 +251,7 @@ export function reading({ chain, normalize, draw }, all, classes, own) {
   if (loser) told.push(`It was normalized first: then ${percent(loser.lost)} of its numbers lay ` +
     `outside 0 to 1, and “${KINDS[loser.kind][0]}” clamped them. What was there is lost.`);
   else if (normalize === "first" && chain.some(({ kind }) => filled.includes(kind))) told.push(
-    "It was normalized first: what is erased or comes in from outside is 0, now the mean and not black.");
+    "It was normalized first: what is erased or comes in from outside is 0, now the mean and not the ground.");
   return told.join(" ");
 }
 
@@ -364,8 +364,8 @@ function render({ model, el }) {
   const [story, title] = [h("p", { class: "d2-title" }), h("p", { class: "d2-title" })];
   const histogram = h("svg", { role: "img" });
   const root = figure(view, "d2-augmentation",
-    h("div", { class: "d2-controls" }, recipes, normalize, h("label", { class: "d2-field" }, "Seed", seed), next),
-    garments.element,
+    h("div", { class: "d2-first" }, h("div", { class: "d2-controls" }, recipes, normalize,
+      h("label", { class: "d2-field" }, "Seed", seed), next), garments.element),
     h("fieldset", { class: "d2-kinds" }, h("legend", {}, "Changes"), ...ticked),
     h("div", { class: "d2-room" }, h("div", { class: "d2-scene" },
       h("fieldset", { class: "d2-draws" }, legend, ...draws.map(({ element }) => element)),
