@@ -1,6 +1,7 @@
 """Explorers: interactive figures that live on a static page and in Jupyter alike."""
 
 from d2lite.explore.activation import ActivationExplorer
+from d2lite.explore.adversarial import AdversarialExplorer
 from d2lite.explore.architecture import ArchitectureExplorer
 from d2lite.explore.backward import BackwardExplorer
 from d2lite.explore.channels import ChannelsExplorer
@@ -17,6 +18,7 @@ from d2lite.explore.vit import ViTExplorer
 
 __all__ = [
     "ActivationExplorer",
+    "AdversarialExplorer",
     "ArchitectureExplorer",
     "BackwardExplorer",
     "ChannelsExplorer",
