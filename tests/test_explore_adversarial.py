@@ -187,6 +187,7 @@ LOUD = LabelledImages(torch.full((1, 1, 14, 14), 2.0), torch.zeros(1).long(), TE
         ({"models": nn.Sequential(nn.Conv2d(1, 2, (3, 1)))}, TypeError, "has no such layer"),
         ({"models": nn.Sequential(nn.Conv2d(1, 2, 3, dilation=2))}, TypeError, "has no such"),
         ({"models": nn.Sequential(nn.MaxPool2d(3, 2))}, TypeError, "has no such layer"),
+        ({"models": nn.Sequential(nn.GELU("tanh"))}, TypeError, "has no such layer"),
         ({"models": nn.Sequential(nn.LeakyReLU(0.2))}, TypeError, "has no such layer"),
         ({"models": nn.Sequential(nn.BatchNorm2d(1))}, TypeError, "has no such layer"),
         ({"garments": SMALL.images}, TypeError, "garments=float32 .*: must be a LabelledImages"),

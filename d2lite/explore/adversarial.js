@@ -22,8 +22,13 @@ function networksOf({ layers, weights, side }) {
   });
 }
 
+const MOST = 20; // steps
+
 /** How many steps a method takes. */
 const stepsOf = ({ method, steps }) => method === "pgd" ? steps : 1;
+
+/** The class whose loss is looked at. */
+const aimOf = ({ method, target }, own) => method === "noise" || target < 0 ? own : target;
 
 /** Numbers from 0 to 1, evenly: Box and Muller, backwards. */
 function even(seed, count) {
@@ -69,7 +74,7 @@ export function laboratory(traits) {
   /** An attack of a network on garments from `first` to before `end`. */
   function begin(net, first, end, state) {
     const part = (all) => all.subarray(first * size, end * size);
-    const aims = labels.slice(first, end).map((own) => state.target < 0 ? own : state.target);
+    const aims = labels.slice(first, end).map((own) => aimOf(state, own));
     if (drawn !== state.seed) [noise, drawn] = [even(state.seed, images.length), state.seed];
     return attack(net, part(images), aims, part(noise), state);
   }
@@ -157,10 +162,10 @@ const HIGHEST = 48, BUDGETS = [0, 4, 8, 16, 24, 32, 48];
 const LEFT = 44, RIGHT = 18, TOP = 22, BOTTOM = 150;
 
 /** A line for each network over steps or budgets; a dashed line stands at `cursor`. */
-function chart(svg, { title, below, x: [xTicks, end], y: [yTicks, tell], lines, cursor }) {
+function chart(svg, { title, below, x: [xTicks, end], y: [yTicks, top, tell], lines, cursor }) {
   const width = widthOf(svg), box = { left: LEFT, right: width - RIGHT, bottom: BOTTOM };
   const x = linear([0, end], [box.left, box.right]);
-  const y = linear([0, yTicks.at(-1)], [BOTTOM, TOP]);
+  const y = linear([0, top], [BOTTOM, TOP]);
   paint(svg, width, BOTTOM + 32, [
     ...axes(box, x, xTicks.map((v) => [v, v]), y, yTicks.map((v) => [v, tell(v)])),
     write(title, 4, 10, "start", "ink"), write(below, box.right, BOTTOM + 29, "end"),
@@ -237,15 +242,16 @@ function render({ model, el }) {
     "classes"].map((name) => [name, get(name)]));
   const { names, side, labels, classes } = traits, lab = laboratory(traits), size = side ** 2;
   const total = () => stepsOf(view.state()), asked = () => Math.min(get("step"), total());
-  let timer = 0, near = false; // near: in sight, or nearly
+  let timer = 0;
 
   // The controls.
+  const go = (step) => view.set("step", step < total() ? step : MOST); // the end stays the end
   const stop = () => { clearInterval(timer); timer = 0; later(); };
-  const forward = () => { if (asked() < total()) view.set("step", asked() + 1); else stop(); };
+  const forward = () => { if (asked() < total()) go(asked() + 1); else stop(); };
   function play() {
     if (timer) return stop();
-    if (prefersStillness()) return view.set("step", total());
-    view.set("step", asked() < total() ? asked() + 1 : 0);
+    if (prefersStillness()) return go(total());
+    go(asked() < total() ? asked() + 1 : 0);
     timer = setInterval(forward, 400);
   }
   const start = button("Play", play, { class: "d2-start" });
@@ -270,15 +276,15 @@ function render({ model, el }) {
       slider(view, "epsilon", { label: "Budget ε", max: HIGHEST, tell: (x) => `${x} of 255` }),
       slider(view, "step_size", { label: "Step size", min: 0.05, max: 1.25, step: 0.05,
         tell: (share) => `${levels(share * get("epsilon"))} of 255`, ...notPGD }),
-      slider(view, "steps", { label: "Steps in all", min: 1, max: 20, ...notPGD })),
+      slider(view, "steps", { label: "Steps in all", min: 1, max: MOST, ...notPGD })),
     h("div", { class: "d2-controls d2-run" },
       h("div", { class: "d2-tools" }, start, onward),
       slider(view, null, { label: "Steps done", max: total, read: asked,
-        write: (step) => view.set("step", step), tell: (step) => `${step} of ${total()}` }),
+        write: go, tell: (step) => `${step} of ${total()}` }),
       tick(view, "random_start", { label: "random start", ...notPGD }), another),
     h("div", { class: "d2-panels" }, ...panels.map(({ element }) => element)),
-    h("p", { class: "d2-hint" }, "Bars: thin gray before, green after the change. The change is drawn ",
-      "stronger than it is: blue pixels get brighter, orange ones darker; full color is ε."),
+    h("p", { class: "d2-hint" }, "Bars: thin gray before the change, green after it. Blue raises a ",
+      "pixel, orange lowers it; full color is ε."),
     words, garments.element,
     h("p", { class: "d2-hint" }, "A dot: right after all steps. A cross: wrong.",
       ...names.length > 1 ? names.flatMap((name, i) => [" ", key(tone(LOOKS[i][0]), LOOKS[i][1]),
@@ -290,7 +296,7 @@ function render({ model, el }) {
     const { left, right } = svg.getBoundingClientRect();
     return within(Math.round(linear([left + LEFT, right - RIGHT], [0, end()])(clientX)), 0, end());
   };
-  pointing(view, lossChart, place(lossChart, total), (step) => view.set("step", step));
+  pointing(view, lossChart, place(lossChart, total), go);
   pointing(view, rightChart, place(rightChart, () => HIGHEST), (x) => view.set("epsilon", x));
 
   // The work, in slices, so that a frame stays short: the garment's path first, then all garments.
@@ -316,7 +322,7 @@ function render({ model, el }) {
     let step = 0;
     for (; step < asked() && inTime(); step++) names.forEach((_, i) => path(i, step + 1));
     let more = step < asked();
-    if (near && !more) do more = survey(state); while (more && inTime());
+    if (!more) do more = survey(state); while (more && inTime());
     if (more) later();
     const tones = colours(root, "input", "kernel", "paper");
     const news = [state, step, [...surveys.keys()], tones, widthOf(lossChart), timer === 0];
@@ -337,13 +343,13 @@ function render({ model, el }) {
 
     const losses = places.map((list) => list.map(({ loss }, k) => [k, loss]));
     const top = Math.max(1, ...losses.flat().map(([, loss]) => loss));
-    const aim = state.target < 0 ? labels[garment] : state.target;
-    chart(lossChart, { title: `loss of the class ${classes[aim]}`, below: "step", lines: losses,
-      cursor: step, x: [ticks(0, total()).filter(Number.isInteger), total()], y: [ticks(0, top), String] });
+    const aim = classes[aimOf(state, labels[garment])];
+    chart(lossChart, { title: `loss of the class ${aim}`, below: "step", lines: losses,
+      cursor: step, x: [ticks(0, total()).filter(Number.isInteger), total()], y: [ticks(0, top), top, String] });
     const tested = [...surveys].sort(([a], [b]) => a - b);
     const share = (list) => list.filter(Boolean).length / list.length;
     chart(rightChart, { title: "garments right after all steps", below: "ε, of 255", cursor: epsilon,
-      x: [ticks(0, HIGHEST), HIGHEST], y: [[0, 0.25, 0.5, 0.75, 1], percent],
+      x: [ticks(0, HIGHEST), HIGHEST], y: [[0, 0.25, 0.5, 0.75, 1], 1, percent],
       lines: names.map((_, i) => tested.map(([budget, right]) => [budget, share(right[i])])) });
     garments.show(garment, surveys.get(epsilon));
     say(count, BUDGETS.every((budget) => surveys.has(budget)) && surveys.has(epsilon)
@@ -351,16 +357,11 @@ function render({ model, el }) {
     say(start, timer ? "Pause" : "Play");
     onward.disabled = asked() >= total();
   }
-  const sight = new IntersectionObserver(([{ isIntersecting }]) => {
-    if (isIntersecting) { near = true; later(); }
-  }, { rootMargin: "100% 0px" });
-  sight.observe(root);
   const theme = new MutationObserver(later);
   for (const element of [document.documentElement, document.body])
     theme.observe(element, { attributes: true });
   return view.mount(el, root, show, () => {
     clearInterval(timer);
-    sight.disconnect();
     theme.disconnect();
   });
 }

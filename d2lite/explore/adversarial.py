@@ -19,14 +19,6 @@ from d2lite.explore.explorer import Checked, Explorer, normals
 LEVELS = 255  # gray levels of a pixel, above black
 STEPS = 20  # at most
 
-ACTIVATIONS = {
-    nn.ReLU: "relu",
-    nn.LeakyReLU: "leakyrelu",
-    nn.Tanh: "tanh",
-    nn.Sigmoid: "sigmoid",
-    nn.GELU: "gelu",
-}
-
 
 def _single(value: Any) -> int | None:
     """Return what both axes have, or None."""
@@ -39,25 +31,29 @@ def _told(layer: nn.Module) -> dict[str, Any] | None:
     """Say what a layer is, as the figure's engine takes it; None if that has none like it."""
     match layer:
         case nn.Conv2d(groups=1, dilation=(1, 1), padding_mode="zeros"):
-            names = {"kernel": "kernel_size", "stride": "stride", "padding": "padding"}
-            sizes = {name: _single(getattr(layer, own)) for name, own in names.items()}
-            fits = None not in sizes.values() and sizes["padding"] < sizes["kernel"]
-            return {"kind": "conv", "channels": layer.out_channels} | sizes if fits else None
-        case (
-            nn.MaxPool2d(padding=0, dilation=1, ceil_mode=False)
-            | nn.AvgPool2d(padding=0, ceil_mode=False)
-        ):
+            sizes = layer.kernel_size, layer.stride, layer.padding
+            kernel, stride, padding = map(_single, sizes)
+            if not kernel or not stride or padding is None or padding >= kernel:
+                return None
+            settings = {"kernel": kernel, "stride": stride, "padding": padding}
+            return {"kind": "conv", "channels": layer.out_channels} | settings
+        case nn.MaxPool2d(dilation=1) | nn.AvgPool2d(divisor_override=None):
             size = _single(layer.kernel_size)
-            kind = "maxpool" if isinstance(layer, nn.MaxPool2d) else "avgpool"
-            return {"kind": kind, "size": size} if size and size == _single(layer.stride) else None
+            if not size or size != _single(layer.stride) or layer.padding or layer.ceil_mode:
+                return None
+            return {
+                "kind": "maxpool" if isinstance(layer, nn.MaxPool2d) else "avgpool",
+                "size": size,
+            }
         case nn.Linear():
             return {"kind": "dense", "units": layer.out_features}
         case nn.Flatten(start_dim=1, end_dim=-1):
             return {"kind": "flatten"}
-        case nn.LeakyReLU() if layer.negative_slope != 0.01:
-            return None
-    kind = ACTIVATIONS.get(type(layer))
-    return {"kind": kind} if kind else None
+        case nn.ReLU() | nn.Tanh() | nn.Sigmoid():
+            return {"kind": type(layer).__name__.lower()}
+        case nn.LeakyReLU(negative_slope=0.01) | nn.GELU(approximate="none"):
+            return {"kind": type(layer).__name__.lower()}
+    return None
 
 
 def shipped(model: nn.Sequential) -> nn.Sequential:
@@ -127,7 +123,7 @@ class AdversarialExplorer(Explorer):
 
     parts = ("chart", "network", "training_engine", "training_kernels")
     names = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
-    layers = traitlets.List(read_only=True).tag(sync=True)
+    layers: traitlets.List = traitlets.List(read_only=True).tag(sync=True)
     weights = traitlets.Bytes(b"", read_only=True).tag(sync=True)
     side = traitlets.Int(28, read_only=True).tag(sync=True)
     gallery = traitlets.Bytes(b"", read_only=True).tag(sync=True)
