@@ -2,22 +2,23 @@
 
 // ---- Arithmetic: no DOM, checked against PyTorch ------------------------------------------------
 
-/** Numbers of 16-bit floats. */
-function halves({ buffer, byteOffset, byteLength }) {
-  const bits = new Uint16Array(buffer.slice(byteOffset, byteOffset + byteLength));
-  const wide = Uint32Array.from(bits, (b) => (b & 0x8000) << 16 | (b & 0x7fff) << 13);
-  return new Float32Array(wide.buffer).map((x) => x * 2 ** 112); // the exponents' bias
-}
-
-/** The engine's networks with their weights. Before the first layer stands one that changes nothing:
- *  the engine gives the gradient of what layers give, not of images. */
-function networksOf({ layers, weights, side }) {
+/** The engine's networks with the weights that `pack` in adversarial.py has written. Before the first
+ *  layer stands one that changes nothing: the engine gives the gradients of what layers give, not
+ *  that of the images. */
+function networksOf({ layers, weights: { buffer, byteOffset }, side }) {
   const wasm = TRAINING_KERNELS && Uint8Array.from(atob(TRAINING_KERNELS), (c) => c.charCodeAt(0));
-  const engine = trainingEngine(wasm || null), values = halves(weights);
-  let at = 0;
+  const engine = trainingEngine(wasm || null);
+  let at = byteOffset;
+  const take = (Type, count) => new Type(buffer.slice(at, at += count * Type.BYTES_PER_ELEMENT));
   return layers.map((each) => {
     const net = engine.network([{ kind: "avgpool", size: 1 }, ...each], [1, side, side]);
-    for (const { data } of net.parameters) data.set(values.subarray(at, at += data.length));
+    for (let i = 0; i < net.parameters.length; i += 2) {
+      const [weight, bias] = net.parameters.slice(i).map(({ data }) => data), units = bias.length;
+      bias.set(take(Float32Array, units));
+      const worth = take(Float32Array, units), inputs = weight.length / units;
+      weight.set(take(Int8Array, weight.length));
+      weight.forEach((steps, w) => { weight[w] = steps * worth[Math.floor(w / inputs)]; });
+    }
     return net;
   });
 }
@@ -37,9 +38,9 @@ function even(seed, count) {
     Math.exp(-(pairs[2 * i] ** 2 + pairs[2 * i + 1] ** 2) / 2));
 }
 
-/** Change images against a network: yields pixels, scores, mean loss and its gradient, as they
- *  were, or at a random start, and after each step. `aims` are the classes whose loss is to grow or, with a target,
- *  to shrink. */
+/** Change images against a network: yields pixels, scores, mean loss and its gradient, as they were
+ *  or at a random start, and after each step. `aims` are the classes whose loss is to grow or, with a
+ *  target, to shrink. */
 function* attack(net, images, aims, noise, { method, epsilon, step_size, random_start, target }) {
   const budget = epsilon / 255, rate = budget * (method === "pgd" ? step_size : 1);
   const way = target < 0 ? rate : -rate;
@@ -287,8 +288,8 @@ function render({ model, el }) {
       "pixel, orange lowers it; full color is ε."),
     words, garments.element,
     h("p", { class: "d2-hint" }, "A dot: right after all steps. A cross: wrong.",
-      ...names.length > 1 ? names.flatMap((name, i) => [" ", key(tone(LOOKS[i][0]), LOOKS[i][1]),
-        ` ${name}`]) : []),
+      ...names.length > 1 ? names.flatMap((name, i) =>
+        [" ", h("span", {}, key(tone(LOOKS[i][0]), LOOKS[i][1]), ` ${name}`)]) : []),
     h("div", { class: "d2-charts" }, lossChart, rightChart), count);
 
   // In a chart, a press sets what it stands over.
@@ -345,7 +346,8 @@ function render({ model, el }) {
     const top = Math.max(1, ...losses.flat().map(([, loss]) => loss));
     const aim = classes[aimOf(state, labels[garment])];
     chart(lossChart, { title: `loss of the class ${aim}`, below: "step", lines: losses,
-      cursor: step, x: [ticks(0, total()).filter(Number.isInteger), total()], y: [ticks(0, top), top, String] });
+      cursor: step, x: [ticks(0, total()).filter(Number.isInteger), total()],
+      y: [ticks(0, top), top, String] });
     const tested = [...surveys].sort(([a], [b]) => a - b);
     const share = (list) => list.filter(Boolean).length / list.length;
     chart(rightChart, { title: "garments right after all steps", below: "ε, of 255", cursor: epsilon,

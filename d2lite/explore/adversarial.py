@@ -41,10 +41,7 @@ def _told(layer: nn.Module) -> dict[str, Any] | None:
             size = _single(layer.kernel_size)
             if not size or size != _single(layer.stride) or layer.padding or layer.ceil_mode:
                 return None
-            return {
-                "kind": "maxpool" if isinstance(layer, nn.MaxPool2d) else "avgpool",
-                "size": size,
-            }
+            return {"kind": type(layer).__name__.lower().removesuffix("2d"), "size": size}
         case nn.Linear():
             return {"kind": "dense", "units": layer.out_features}
         case nn.Flatten(start_dim=1, end_dim=-1):
@@ -57,7 +54,7 @@ def _told(layer: nn.Module) -> dict[str, Any] | None:
 
 
 def shipped(model: nn.Sequential) -> nn.Sequential:
-    """Return a network as the figure runs it: evaluating, with its weights in 16 bits.
+    """Return a network as the figure runs it: evaluating, with its weights in 8 bits.
 
     Batch normalization is folded into the layer before it, and dropout left out.
 
@@ -76,19 +73,47 @@ def shipped(model: nn.Sequential) -> nn.Sequential:
             layers[-1] = fuse_linear_bn_eval(last, layer)
         elif not isinstance(layer, nn.Dropout):
             layers.append(layer)
-    for layer in layers:
-        if isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.bias is None:
-            layer.bias = nn.Parameter(torch.zeros(len(layer.weight)))
     made = nn.Sequential(*layers).requires_grad_(False)
-    for p in made.parameters():
-        p.copy_(p.half().float())
+    for layer in _weighted(made):
+        if layer.bias is None:
+            layer.bias = nn.Parameter(torch.zeros(len(layer.weight)), requires_grad=False)
+        worth = _worth(layer.weight)
+        layer.weight.copy_((layer.weight / worth).round() * worth)
     return made
+
+
+def pack(model: nn.Sequential) -> bytes:
+    """Write a network's weights in 8 bits each.
+
+    Layer by layer: the biases; for each unit what one step of its weights is worth (both 32-bit
+    floats, the low byte first); then all weights.
+
+    >>> len(pack(nn.Sequential(nn.Linear(20, 3))))
+    84
+    """
+    packed = b""
+    for layer in _weighted(model):
+        weight, bias = layer.weight.detach(), layer.bias.detach()
+        worth = _worth(weight)
+        for numbers in (bias, worth):
+            packed += numbers.numpy().astype("<f4").tobytes()
+        packed += (weight / worth).round().to(torch.int8).numpy().tobytes()
+    return packed
+
+
+def _weighted(model: nn.Sequential) -> list[Any]:
+    return [layer for layer in model if isinstance(layer, (nn.Conv2d, nn.Linear))]
+
+
+def _worth(weight: Tensor) -> Tensor:
+    """What one of 127 steps is worth, for each unit."""
+    return weight.abs().amax(tuple(range(1, weight.ndim)), keepdim=True).clamp_min(1e-30) / 127
 
 
 class AdversarialExplorer(Explorer):
     """Pick a garment and change it within a budget, step by step: when does a network err?
 
-    The networks run where the figure is shown, forward and backward, on weights in 16 bits.
+    The networks run where the figure is shown, forward and backward, on weights in 8 bits.
 
     Args:
         models: One trained network, or two by their names: ``{"plain": …, "robust": …}``. Each an
@@ -107,6 +132,8 @@ class AdversarialExplorer(Explorer):
         seed: Of the noise and the start.
         step: How many steps are shown; all, if it is more than there are.
         label: The figure's accessible name.
+
+    ``networks`` has them as the figure runs them, by name, and ``changed`` what each of them gets.
 
     Raises:
         ValueError: If a value is out of range.
@@ -160,7 +187,7 @@ class AdversarialExplorer(Explorer):
             raise ValueError(f"garments: {len(classes)} classes, must be 10")
         if not 1 <= len(named) <= 2:
             raise ValueError(f"models: {len(named)} networks, must be 1 or 2")
-        self.networks = {}  #: The networks as the figure runs them, by their names.
+        self.networks = {}
         for name, model in named.items():
             check(f"models[{name!r}]", model, instance(nn.Sequential))
             self.networks[name] = shipped(model)
@@ -169,11 +196,10 @@ class AdversarialExplorer(Explorer):
                     raise TypeError(f"models[{name!r}]: {layer}: the figure has no such layer")
             if (shape := self.networks[name](images[:1]).shape) != (1, 10):
                 raise ValueError(f"models[{name!r}]: gives {tuple(shape)}, must be (1, 10) scores")
-        values = [p.flatten() for model in self.networks.values() for p in model.parameters()]
         fixed = {
             "names": list(self.networks),
             "layers": [list(map(_told, model)) for model in self.networks.values()],
-            "weights": torch.cat(values).numpy().astype("<f2").tobytes(),
+            "weights": b"".join(map(pack, self.networks.values())),
             "side": side,
             "gallery": (images * LEVELS).round().byte().numpy().tobytes(),
             "labels": garments.labels.tolist(),
