@@ -175,7 +175,7 @@ class AdversarialExplorer(Explorer):
     ) -> None:
         named = models if isinstance(models, Mapping) else {"the network": models}
         check("garments", garments, instance(LabelledImages))
-        images, classes = garments.images.detach().cpu(), garments.classes
+        images, classes = garments.images.detach().cpu().float(), garments.classes
         side = images.shape[-1]
         if images.shape[1:] != (1, side, side) or not (1 <= len(images) <= 40 and side <= 28):
             raise ValueError(
