@@ -162,6 +162,12 @@ const LOOKS = [["input", null], ["kernel", "7 3"]]; // of each network
 const HIGHEST = 48, BUDGETS = [0, 4, 8, 16, 24, 32, 48];
 const LEFT = 44, RIGHT = 18, TOP = 22, BOTTOM = 150;
 
+/** A dot, and a cross of the same size, as path data. */
+const dot = (x, y, r) =>
+  `M${(x - r).toFixed(1)} ${y.toFixed(1)}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0z`;
+const cross = (x, y) => `M${x - 4.5} ${y - 3}l3 3l-3 3l1.5 1.5l3 -3l3 3l1.5 -1.5l-3 -3l3 -3l-1.5 -1.5` +
+  "l-3 3l-3 -3z";
+
 /** A line for each network over steps or budgets; a dashed line stands at `cursor`. */
 function chart(svg, { title, below, x: [xTicks, end], y: [yTicks, top, tell], lines, cursor }) {
   const width = widthOf(svg), box = { left: LEFT, right: width - RIGHT, bottom: BOTTOM };
@@ -174,7 +180,7 @@ function chart(svg, { title, below, x: [xTicks, end], y: [yTicks, top, tell], li
     ...lines.flatMap((points, i) => {
       const [colour, dashes] = LOOKS[i], places = points.map(([a, b]) => [x(a), y(b)]);
       return [line(curve(places), tone(colour), 2.5, dashes),
-        ...places.map(([cx, cy]) => h("circle", { cx, cy, r: 3, fill: tone(colour) }))];
+        h("path", { d: places.map((at) => dot(...at, 3)).join(""), fill: tone(colour) })];
     })]);
 }
 
@@ -212,9 +218,10 @@ function rack(lab, { side, labels, classes, names }, choose) {
   const all = labels.map((label, i) => {
     const { canvas, paint } = tiled(1, side, side, 1, 0,
       { "aria-hidden": "true", role: "presentation" });
-    const marks = h("svg", { viewBox: `0 0 ${14 * names.length} 12`, "aria-hidden": true });
+    const marks = names.map((_, n) => h("path", { fill: tone(LOOKS[n][0]) }));
     const element = button("", () => choose(i), { class: "d2-thumb" });
-    element.append(canvas, marks);
+    element.append(canvas, h("svg", { viewBox: `0 0 ${14 * names.length} 12`, "aria-hidden": true },
+      ...marks));
     return { element, marks, image: lab.images.subarray(size * i, size * (i + 1)), paint,
       name: `garment ${i + 1}: ${classes[label]}` };
   });
@@ -226,9 +233,8 @@ function rack(lab, { side, labels, classes, names }, choose) {
         element.ariaPressed = i === chosen;
         const told = right ? names.map((each, n) => `${each} ${right[n][i] ? "right" : "wrong"}`) : [];
         element.ariaLabel = [name, ...told].join(", ");
-        marks.replaceChildren(...(right ?? []).map((list, n) => list[i]
-          ? h("circle", { cx: 14 * n + 7, cy: 6, r: 3.5, fill: tone(LOOKS[n][0]) })
-          : line(`M${14 * n + 3} 2l8 8m0 -8l-8 8`, tone(LOOKS[n][0]), 2)));
+        marks.forEach((mark, n) => mark.setAttribute("d", !right ? ""
+          : right[n][i] ? dot(14 * n + 7, 6, 4) : cross(14 * n + 7, 6)));
       });
     } };
 }
@@ -286,11 +292,11 @@ function render({ model, el }) {
     h("div", { class: "d2-panels" }, ...panels.map(({ element }) => element)),
     h("p", { class: "d2-hint" }, "Bars: thin gray before the change, green after it. Blue raises a ",
       "pixel, orange lowers it; full color is ε."),
-    words, garments.element,
-    h("p", { class: "d2-hint" }, "A dot: right after all steps. A cross: wrong.",
-      ...names.length > 1 ? names.flatMap((name, i) =>
-        [" ", h("span", {}, key(tone(LOOKS[i][0]), LOOKS[i][1]), ` ${name}`)]) : []),
-    h("div", { class: "d2-charts" }, lossChart, rightChart), count);
+    words, h("div", { class: "d2-all" }, garments.element,
+      h("p", { class: "d2-hint" }, "A dot: right after all steps. A cross: wrong.",
+        ...names.length > 1 ? names.flatMap((name, i) =>
+          [" ", h("span", {}, key(tone(LOOKS[i][0]), LOOKS[i][1]), ` ${name}`)]) : []),
+      h("div", { class: "d2-charts" }, lossChart, rightChart), count));
 
   // In a chart, a press sets what it stands over.
   const place = (svg, end) => ({ clientX }) => {
