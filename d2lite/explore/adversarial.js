@@ -44,7 +44,8 @@ function even(seed, count) {
 function* attack(net, images, aims, noise, { method, epsilon, step_size, random_start, target }) {
   const budget = epsilon / 255, rate = budget * (method === "pgd" ? step_size : 1);
   const way = target < 0 ? rate : -rate;
-  const low = images.map((x) => Math.max(x - budget, 0)), high = images.map((x) => Math.min(x + budget, 1));
+  const low = images.map((x) => Math.max(x - budget, 0));
+  const high = images.map((x) => Math.min(x + budget, 1));
   const inside = (pixel) => images.map((x, i) => within(pixel(x, i), low[i], high[i]));
   let pixels = method === "pgd" && random_start
     ? inside((_, i) => low[i] + (high[i] - low[i]) * noise[i]) : images;
@@ -64,13 +65,11 @@ export function laboratory(traits) {
   const nets = networksOf(traits), { gallery, labels, side } = traits, size = side ** 2;
   const bytes = new Uint8Array(gallery.buffer, gallery.byteOffset, gallery.byteLength);
   const images = Float32Array.from(bytes, (byte) => byte / 255);
-  const seen = new Map(); // each network's scores of a garment as it was
   let noise = null, drawn = null;
 
-  function clean(i, garment) {
-    const name = `${i} ${garment}`, own = images.subarray(garment * size, (garment + 1) * size);
-    return seen.get(name) ?? seen.set(name, nets[i].forward(own, 1)).get(name);
-  }
+  /** A network's scores of a garment as it was. */
+  const clean = (i, garment) =>
+    nets[i].forward(images.subarray(garment * size, (garment + 1) * size), 1);
 
   /** An attack of a network on garments from `first` to before `end`. */
   function begin(net, first, end, state) {
