@@ -128,6 +128,17 @@ EXPLORERS: dict[str, dict[str, Any]] = {
         "seed": 1,
         "first": "layers",
     },
+    "AdversarialExplorer": {
+        "garment": 3,
+        "epsilon": 16,
+        "method": "fgsm",
+        "steps": 5,
+        "step_size": 0.5,
+        "random_start": True,
+        "target": 8,
+        "seed": 1,
+        "step": 2,
+    },
     "ArchitectureExplorer": {
         "network": "LeNet-5",
         "other": "VGG-16",
@@ -250,14 +261,18 @@ EXPLORERS: dict[str, dict[str, Any]] = {
     },
 }
 ARGUMENTS = {
+    "AdversarialExplorer": "nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), TEST[:4]",
     "LeNetExplorer": "LeNet(), torch.ones(1, 1, 28, 28), list('abcdefghij')",
     "ViTExplorer": "small_vit(), torch.ones(1, 1, 28, 28), list('abcdefghij')",
 }
 SHOW = """\
 import json, torch
+from torch import nn
 from d2lite import explore
+from d2lite.data import fashion_mnist
 from d2lite.nets.lenet import LeNet
 from d2lite.nets.vit import small_vit
+_, TEST = fashion_mnist()
 explorer, heard = explore.{name}({arguments}), []
 classes = [each for each in type(explorer).__mro__ if issubclass(each, explore.explorer.Explorer)]
 own = set().union(*map(vars, classes))

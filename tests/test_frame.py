@@ -10,9 +10,12 @@ import pytest
 import torch
 from conftest import drag, processor_clock, settle
 from playwright.sync_api import Page
+from torch import nn
 
+from d2lite.data import fashion_mnist
 from d2lite.explore import (
     ActivationExplorer,
+    AdversarialExplorer,
     ArchitectureExplorer,
     AugmentationExplorer,
     BackwardExplorer,
@@ -163,6 +166,22 @@ def test_a_patch_is_covered(show: Callable) -> None:
         return 10
 
     assert cost(page, act) < FRAME
+
+
+def test_a_budget_is_changed(show: Callable) -> None:
+    """Both networks attack the garment anew, and go on with the others."""
+    _, test = fashion_mnist()
+    models = {
+        name: nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Flatten(), nn.Linear(784, 10),
+        )
+        for name in ("plain", "robust")
+    }  # fmt: skip
+    page = show(AdversarialExplorer(models, test[:40], steps=20))
+    slider = page.get_by_role("slider", name="Budget")
+    assert cost(page, lambda: drag(slider, 8)) < FRAME
 
 
 def test_a_change_is_drawn_in_the_next_frame(show: Callable) -> None:

@@ -23,13 +23,17 @@ from d2lite import explore
 pytestmark = pytest.mark.skipif("D2LITE_LAB" not in os.environ, reason="run by make test-lab")
 CHAPTER = ROOT / "book" / "convolution" / "cross-correlation.ipynb"
 ARGUMENTS = {
+    "AdversarialExplorer": "nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), TEST[:4]",
     "LeNetExplorer": "LeNet(), torch.rand(1, 1, 28, 28), list('abcdefghij')",
     "ViTExplorer": "small_vit(), torch.rand(1, 1, 28, 28), list('abcdefghij')",
 }
 IMPORTS = """import torch
+from torch import nn
 from d2lite import explore
+from d2lite.data import fashion_mnist
 from d2lite.nets.lenet import LeNet
-from d2lite.nets.vit import small_vit"""
+from d2lite.nets.vit import small_vit
+_, TEST = fashion_mnist()"""
 
 
 def write(path: Path, names: list[str], *more: str) -> None:

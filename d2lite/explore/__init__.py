@@ -1,6 +1,7 @@
 """Explorers: interactive figures that live on a static page and in Jupyter alike."""
 
 from d2lite.explore.activation import ActivationExplorer
+from d2lite.explore.adversarial import AdversarialExplorer
 from d2lite.explore.architecture import ArchitectureExplorer
 from d2lite.explore.augmentation import AugmentationExplorer
 from d2lite.explore.backward import BackwardExplorer
@@ -18,6 +19,7 @@ from d2lite.explore.vit import ViTExplorer
 
 __all__ = [
     "ActivationExplorer",
+    "AdversarialExplorer",
     "ArchitectureExplorer",
     "AugmentationExplorer",
     "BackwardExplorer",
