@@ -159,7 +159,7 @@ def test_every_explorer_comes_with_its_cell(opened: Callable[[str], Page]) -> No
     for name in explore.__all__:
         run_cell(page, f"{name} = ")
         cell = page.locator(".jp-CodeCell", has_text=f"{name} = ")
-        drawn = cell.locator(".d2 :is(svg, canvas, table)").first
+        drawn = cell.locator(".d2 :is(svg, canvas, table):visible").first
         expect(drawn).to_be_visible(timeout=120_000)
 
 
