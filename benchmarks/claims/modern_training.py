@@ -9,8 +9,9 @@ of the tuning have no test. A seed has its weights and
 its batches. Averaged weights get batch statistics of their own, from 1,000 training garments. At
 the middle rate each rule's weight decay takes 1/2000 of a weight at each step.
 
-- ``garments``: three convolutions of 12, 24 and 24 channels with batch normalization, 10,174
-  parameters; 8,000 garments of 14 × 14; 300 steps of 50. Chosen on 2,000 garments, tested on 5,000.
+- ``garments``: three convolutions of 8, 16 and 16 channels with batch normalization, a hidden layer
+  of 48, 11,058 parameters; 8,000 garments of 14 × 14; 300 steps of 50. Chosen on 2,000 garments,
+  tested on 5,000.
   ``plain`` is SGD with Nesterov's momentum and a cosine; each further arm has one ingredient more,
   or another rule; ``all`` has warm-up, cosine, clipping and, in some of its rows, the average.
 - ``long``: a constant rate and a cosine, three times as many steps.
@@ -40,6 +41,7 @@ HEAD = ["Task", "Arm", "Weights", "Steps", "Rate", "Average", "Seed"]
 HEAD += ["Choosing", "Test", "Test loss"]
 TUNING, SEEDS = [100, 101], [*range(5)]
 OFF = [10 ** (half / 2) for half in range(-2, 3)]  # of the rule's middle rate
+HIDDEN = {(16, 8, 3, 3), (16, 16, 3, 3), (48, 144), (128, 128)}  # neither first nor last layers
 AVERAGES = (0.97, 0.99, 0.997)  # decays of the moving averages
 
 TRAIN, TEST = fashion_mnist()
@@ -112,7 +114,7 @@ class Muon(AdamW):
     def _update(
         self, w: Tensor, g: Tensor, state: dict, lr: Tensor, decay: float, factor: float
     ) -> None:
-        if not (w.ndim == 5 and w.shape[2] > 1) and w.shape[1:] != (128, 128):
+        if w.shape[1:] not in HIDDEN:
             rate = factor * AdamW.middle * torch.ones_like(lr)
             super()._update(w, g, state, rate, 10 * decay, factor)
             return
@@ -160,15 +162,15 @@ def beside(values: Tensor, w: Tensor) -> Tensor:
 
 
 def small_vgg(seed: int) -> nn.Sequential:
-    """Build the network of the garments: 10,174 parameters."""
+    """Build the network of the garments: 11,058 parameters."""
     torch.manual_seed(seed)
     return nn.Sequential(
-        nn.Conv2d(1, 12, 3, padding=1, bias=False), nn.BatchNorm2d(12), nn.ReLU(),
+        nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
         nn.MaxPool2d(2),
-        nn.Conv2d(12, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24), nn.ReLU(),
-        nn.Conv2d(24, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24), nn.ReLU(),
+        nn.Conv2d(8, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
         nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(24 * 9, 10),
+        nn.Flatten(), nn.Linear(144, 48), nn.ReLU(), nn.Linear(48, 10),
     )  # fmt: skip
 
 
