@@ -5,9 +5,9 @@
 Each arm is tuned with seeds 100 and 101 (``long``: 100) over the same five rates, relative to the
 middle of its rule, and over further ones while the best is at the edge; where weights are averaged,
 over three decays of the average as well. At its best setting five other seeds are trained and
-tested; the rows of the tuning have no test. A seed has its weights and its batches. Averaged weights
-get batch statistics of their own, from 1,000 training garments. At the middle rate each rule's
-weight decay takes 1/2000 of a weight at each step.
+tested; the rows of the tuning have no test. A seed has its weights and its batches. Averaged
+weights get batch statistics of their own, from 1,000 training garments. At the middle rate each
+rule's weight decay takes 1/2000 of a weight at each step.
 
 - ``garments``: three convolutions of 8, 16 and 16 channels with batch normalization, a hidden layer
   of 48, 11,058 parameters; 8,000 garments of 14 × 14; 300 steps of 50. Chosen on 2,000 garments,
