@@ -63,9 +63,13 @@ _layer = {
     "padding": whole(0, 64),
     "dilation": whole(1, 32),
 }
+_box = {"box": array(number(0, 64), 4, 4), "label": whole(0, 9)}
 _schedules = ["constant", "step_decay", "cosine", "one_cycle", "triangular"]
 #: What functions read that explorers have of their own.
 READS: dict[str, Schema] = {
+    "boxes._pixels": array(whole(0, 255), 4096, 4096),
+    "boxes._predictions": array(record(_box | {"score": number(0, 1)}), 0, 12),
+    "boxes._targets": array(record(_box), 1, 9),
     "channels._table": array(array(whole(0, 1), 1, 16), 1, 16),
     "network._pixels": array(whole(0, 255), 784, 784),
     "normalization._values": array(array(array(CELL, 1, 4), 1, 6), 1, 4),

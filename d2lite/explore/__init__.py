@@ -5,6 +5,7 @@ from d2lite.explore.adversarial import AdversarialExplorer
 from d2lite.explore.architecture import ArchitectureExplorer
 from d2lite.explore.augmentation import AugmentationExplorer
 from d2lite.explore.backward import BackwardExplorer
+from d2lite.explore.boxes import BoxesExplorer
 from d2lite.explore.channels import ChannelsExplorer
 from d2lite.explore.convolution import ConvolutionExplorer
 from d2lite.explore.lenet import LeNetExplorer
@@ -23,6 +24,7 @@ __all__ = [
     "ArchitectureExplorer",
     "AugmentationExplorer",
     "BackwardExplorer",
+    "BoxesExplorer",
     "ChannelsExplorer",
     "ConvolutionExplorer",
     "LeNetExplorer",
