@@ -163,6 +163,17 @@ EXPLORERS: dict[str, dict[str, Any]] = {
         "padding": 1,
         "stride": 2,
     },
+    "BoxesExplorer": {
+        "image": [7] * 4096,
+        "targets": [{"box": [2.0, 3.0, 20.0, 30.0], "label": 3}],
+        "predictions": [{"box": [1.0, 2.0, 20.0, 28.0], "label": 3, "score": 0.75}],
+        "selected": 1,
+        "iou_threshold": 0.75,
+        "nms_threshold": 0.25,
+        "per_class": False,
+        "step": 3,
+        "average": "area",
+    },
     "ChannelsExplorer": {
         "in_channels": 4,
         "out_channels": 2,

@@ -19,6 +19,7 @@ from d2lite.explore import (
     ArchitectureExplorer,
     AugmentationExplorer,
     BackwardExplorer,
+    BoxesExplorer,
     ConvolutionExplorer,
     LeNetExplorer,
     OptimizerExplorer,
@@ -182,6 +183,32 @@ def test_a_budget_is_changed(show: Callable) -> None:
     page = show(AdversarialExplorer(models, test[:40], steps=20))
     slider = page.get_by_role("slider", name="Budget")
     assert cost(page, lambda: drag(slider, 8)) < FRAME
+
+
+def test_a_box_is_dragged(show: Callable) -> None:
+    """As many as there may be, and each overlap, suppression, hit and average anew."""
+    boxes = [[3.0 * i, 2.0 * i, 3 * i + 20.0, 2 * i + 20.0] for i in range(12)]
+    explorer = BoxesExplorer(
+        image=torch.rand(64, 64),
+        targets=[{"box": box, "label": 0} for box in boxes[:9]],
+        predictions=[{"box": box, "label": 0, "score": 0.5} for box in boxes],
+        nms_threshold=0.9,
+        step=12,
+    )
+    page = show(explorer)
+    box = page.get_by_role("application").bounding_box()
+    x, y = (box[name] + 10 / 64 * box["width"] for name in "xy")
+
+    def act() -> int:
+        for i in range(20):
+            page.mouse.move(x + 9 * i, y + 9 * (i % 5))
+            page.evaluate("() => new Promise(requestAnimationFrame)")
+        return 20
+
+    page.mouse.move(x, y)
+    page.mouse.down()
+    assert cost(page, act) < FRAME
+    assert page.get_by_label("left x₁").input_value() != "0"
 
 
 def test_a_change_is_drawn_in_the_next_frame(show: Callable) -> None:

@@ -187,7 +187,7 @@ function suppression({ predictions, nms_threshold, step }, classes, { steps, lef
 
 /** Precision, recall and their average. */
 function score({ targets, average }, { left, hits, averages, mean }) {
-  const found = hits.filter((j) => j >= 0).length, share = (n, of) => `${n}/${of} = ${decimals(n / of, 2)}`;
+  const found = hits.filter((j) => j >= 0).length, share = (n, of) => `${n}/${of}\u00a0=\u00a0${decimals(n / of, 2)}`;
   if (!left.length) return "No predictions: the recall is 0, and so is the average precision.";
   const ap = (name) => decimals(averages[name], 3);
   return `All ${left.length} together: precision ${share(found, left.length)}, recall ` +
@@ -254,7 +254,7 @@ function chart(svg, { average, predictions }, { points, left, hits }, chosen) {
   const placed = [], numbers = points.flatMap((point) => {
     const [a, b] = at(point), text = point.places.map((n) => left[n] + 1).join(", ");
     const spots = [[a + 8, b + 4], [a + 8, b + 15], [a + 8, b - 7], [a - 8 - 7 * text.length, b + 4]];
-    const spot = spots.find(([u, v]) => u + 7 * text.length < width && placed.every(([s, t, n]) =>
+    const spot = spots.find(([u, v]) => u > LEFT && u + 7 * text.length < width && placed.every(([s, t, n]) =>
       Math.abs(v - t) > 11 || u + 7 * text.length < s || s + 7 * n < u));
     if (!spot) return [];
     placed.push([...spot, text.length]);
@@ -396,30 +396,35 @@ function render({ model, el }) {
     tell: (x) => decimals(x, 3) });
   const root = figure(view, "d2-boxes",
     h("div", { class: "d2-four" },
-      h("div", {}, stage, h("p", { class: "d2-hint" }, ...Object.entries({ true: "true box", hit: "hit",
-        miss: "miss", dropped: "dropped by NMS" }).flatMap(([look, text]) =>
-        [h("span", {}, swatch(look), ` ${text}`), " "]))),
-      h("div", { class: "d2-list", role: "group", "aria-label": "Predicted boxes" },
-        ...rows.map(({ element }) => element), add),
-      h("div", {},
-        part("The chosen box",
+      h("div", { class: "d2-column" },
+        h("div", {}, stage,
+          h("p", { class: "d2-hint" }, ...Object.entries({ true: "true box", hit: "hit", miss: "miss",
+            dropped: "dropped by NMS" }).flatMap(([look, text]) =>
+            [h("span", {}, swatch(look), ` ${text}`), " "])),
+          h("p", { class: "d2-hint" }, "Drag boxes, and corners of the chosen one. Arrow keys move it, with ",
+            "Shift they resize it.")),
+        h("div", {},
+          part("The chosen box",
+            h("div", { class: "d2-controls" },
+              menu(view, null, { label: "Class", options: classes, hidden: none,
+                read: () => classes[predictions()[chosen()].label],
+                write: (name) => change(chosen(), { label: classes.indexOf(name) }) }), remove),
+            h("div", { class: "d2-edges" }, ...edges), sums, says),
+          part("Non-maximum suppression",
+            h("div", { class: "d2-controls" },
+              threshold("nms_threshold", "Drop above IoU", 0),
+              tick(view, "per_class", { label: "each class by itself" })),
+            h("div", { class: "d2-controls" }, onward, all, back), tells))),
+      h("div", { class: "d2-column" },
+        h("div", { class: "d2-list", role: "group", "aria-label": "Predicted boxes" },
+          ...rows.map(({ element }) => element), add),
+        part("Hits and average precision",
           h("div", { class: "d2-controls" },
-            menu(view, null, { label: "Class", options: classes, hidden: none,
-              read: () => classes[predictions()[chosen()].label],
-              write: (name) => change(chosen(), { label: classes.indexOf(name) }) }), remove),
-          h("div", { class: "d2-edges" }, ...edges), sums, says),
-        part("Non-maximum suppression",
-          h("div", { class: "d2-controls" },
-            threshold("nms_threshold", "Drop above IoU", 0),
-            tick(view, "per_class", { label: "each class by itself" })),
-          h("div", { class: "d2-controls" }, onward, all, back), tells)),
-      part("Hits and average precision",
-        h("div", { class: "d2-controls" },
-          threshold("iou_threshold", "A hit from IoU", 0.05),
-          menu(view, "average", { label: "Average", options: { COCO: "COCO: 101 recalls",
-            "VOC 2007": "VOC 2007: 11 recalls", area: "area under the curve" } })),
-        curves, h("p", { class: "d2-hint" }, "All classes in one list, the best score first. A point for ",
-          "each score: a dot where a hit joins, a cross for a miss."), rates)));
+            threshold("iou_threshold", "A hit from IoU", 0.05),
+            menu(view, "average", { label: "Average", options: { COCO: "COCO: 101 recalls",
+              "VOC 2007": "VOC 2007: 11 recalls", area: "area under the curve" } })),
+          curves, h("p", { class: "d2-hint" }, "All classes in one list, the best score first. A point ",
+            "for each score: a dot where a hit joins, a cross for a miss."), rates))));
 
   /** The chosen box beside the nearest true one, in numbers. */
   function showSums(box, other) {

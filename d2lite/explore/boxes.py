@@ -129,12 +129,12 @@ class BoxesExplorer(Explorer):
             "area", that under the curve.
         label: The figure's accessible name.
 
-    Where neither image nor targets are given, all is an example, with errors of each kind.
+    An image or targets that are not given are those of an example. Where none of the first three is
+    given, predictions are too, with errors of each kind.
 
     Raises:
         ValueError: If a value is out of range.
-        TypeError: If a value is of another type, only one of image and targets is given, or there
-            is no such argument.
+        TypeError: If a value is of another type, or there is no such argument.
 
     >>> explorer = BoxesExplorer()
     >>> explorer.hits  # the target of each, −1 for a miss
@@ -158,15 +158,11 @@ class BoxesExplorer(Explorer):
     label = traitlets.Unicode("Boxes explorer").tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
-        given = {"image", "targets"} & traits.keys()
-        if len(given) == 1:
-            raise TypeError(f"{given.pop()}: give image and targets, or neither")
-        if not given:
-            image, target = scenes(1, seed=_SEED)[0]
-            example = {"image": image, "targets": target, "predictions": _EXAMPLE}
-            own = {} if "predictions" in traits else {"selected": _EXAMPLE.index(_LOOSE)}
-            traits = example | own | traits
-        super().__init__(**traits)
+        image, target = scenes(1, seed=_SEED)[0]
+        example: dict[str, Any] = {"image": image, "targets": target}
+        if not {"image", "targets", "predictions"} & traits.keys():
+            example |= {"predictions": _EXAMPLE, "selected": _EXAMPLE.index(_LOOSE)}
+        super().__init__(**example | traits)
 
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes, labels and scores of the predictions."""
