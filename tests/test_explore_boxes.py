@@ -174,7 +174,7 @@ def but(**changes: Any) -> list[dict[str, Any]]:
     [
         ({"predictions": 3}, TypeError, "predictions=3: must be a list of boxes, each a dict"),
         ({"predictions": "boxes"}, TypeError, "must be a list of boxes"),
-        ({"predictions": [3]}, TypeError, r"\[0\]=3: must be a Mapping"),
+        ({"predictions": [3]}, TypeError, r"\[0\]=3: must be a dict"),
         (
             {"predictions": [{"box": [1, 2, 3, 4]}]},
             ValueError,

@@ -56,7 +56,7 @@ def _listed(value: Any, names: list[str], most: int) -> list[Box]:
         raise TypeError("must be a list of boxes, each a dict, such as " + repr(_LOOSE))
     read: list[Box] = []
     for i, given in enumerate(value):
-        check(f"[{i}]", given, instance(Mapping))
+        check(f"[{i}]", given, instance(dict))
         if set(given) != set(names):
             raise ValueError(f"[{i}] has {', '.join(map(str, given))}: must be {', '.join(names)}")
         for name in names:
