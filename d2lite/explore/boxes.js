@@ -187,7 +187,8 @@ function suppression({ predictions, nms_threshold, step }, classes, { steps, lef
 
 /** Precision, recall and their average. */
 function score({ targets, average }, { left, hits, averages, mean }) {
-  const found = hits.filter((j) => j >= 0).length, share = (n, of) => `${n}/${of}\u00a0=\u00a0${decimals(n / of, 2)}`;
+  const share = (n, of) => `${n}/${of}\u00a0=\u00a0${decimals(n / of, 2)}`;
+  const found = hits.filter((j) => j >= 0).length;
   if (!left.length) return "No predictions: the recall is 0, and so is the average precision.";
   const ap = (name) => decimals(averages[name], 3);
   return `All ${left.length} together: precision ${share(found, left.length)}, recall ` +
@@ -238,7 +239,7 @@ function tags(items, size) {
 const LEFT = 38, RIGHT = 12, TOP = 18, BOTTOM = 176;
 
 /** The curve: a dot where a hit joins, a cross where only misses do; and what is averaged. */
-function chart(svg, { average, predictions }, { points, left, hits }, chosen) {
+function chart(svg, { average }, { points, left, hits }, chosen) {
   const width = widthOf(svg), box = { left: LEFT, right: width - RIGHT, bottom: BOTTOM };
   const x = linear([0, 1], [box.left, box.right]), y = linear([0, 1], [BOTTOM, TOP]);
   const best = envelope(points), recalls = RECALLS[average], quarters = [0, 0.25, 0.5, 0.75, 1];
