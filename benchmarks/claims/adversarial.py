@@ -33,7 +33,7 @@ from d2lite.data import fashion_mnist
 from d2lite.schedules import triangular
 from d2lite.side_by_side import SideBySide, cross_entropies, fit_all, orders
 
-RATES, SEEDS, WATCHED = [0.03, 0.1, 0.3, 0.9], range(5), range(100, 901, 100)
+RATES, SEEDS, WATCHED = [0.01, 0.03, 0.1, 0.3, 0.9], range(5), range(100, 901, 100)
 HEAD = ["Experiment", "Arm", "Garments", "Eps", "Steps", "Rate", "Seed", "Choosing"]
 HEAD += ["Clean", "Noise", "Shuffled", "FGSM", "PGD", "Strong"]
 HEAD += [f"{attack} {step}" for attack in ("FGSM", "PGD") for step in WATCHED]
