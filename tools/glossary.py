@@ -39,7 +39,8 @@ def link_terms(app: Sphinx, doctree: nodes.document, page: str) -> None:
         return
     found, seen = terms(app), set()
     words = "|".join(sorted(found, key=len, reverse=True)).replace(" ", "[ -]")
-    pattern = re.compile(rf"(?<![\w-])({words})(?:e?s)?(?![\w-])", re.IGNORECASE)
+    proper = r"(?-i:Windows\b)"  # a system, no windows
+    pattern = re.compile(rf"(?<![\w-])(?!{proper})({words})(?:e?s)?(?![\w-])", re.IGNORECASE)
     for paragraph in list(doctree.findall(nodes.paragraph)):
         if paragraph.children and CHOICE.fullmatch(paragraph[0].astext()):
             continue
