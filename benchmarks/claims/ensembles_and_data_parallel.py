@@ -12,7 +12,8 @@ have no test. A seed has its garments; a member of a team has weights and an ord
   Batches of 50.
 - ``parts``: one network whose batch of 64 is normalized in parts, as p processes would do it, each
   with its own mean and variance. What is remembered for later is that of the first part, as in
-  ``DistributedDataParallel``; ``Again`` is the test with those of 2,000 garments instead.
+  ``DistributedDataParallel``; ``Again`` is the test with those of 2,000 garments instead, and
+  ``Alone`` (64 parts) with each garment's own, as in training.
 - ``weights``: pairs of networks that share their first steps, and then go on with orders of their
   own; or no step and no weight. ``Blend`` is the test of their averaged weights, ``Test`` that of
   their averaged answers. And one run whose rate stays or falls; its ``Blend`` is the mean of twenty
@@ -37,7 +38,7 @@ from d2lite.side_by_side import SideBySide, fit_all, orders
 RATES, TUNING, SEEDS = [0.03, 0.1, 0.3, 0.9], [100, 101, 102], range(6)
 DESCENT = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
 HEAD = ["Experiment", "Arm", "Members", "Channels", "Garments", "Steps", "Rate", "Seed", "Choosing"]
-HEAD += ["Test", "By scores", "Member", "Loss", "ECE", "T", "ECE at T", "Again", "Blend"]
+HEAD += ["Test", "By scores", "Member", "Loss", "ECE", "T", "ECE at T", "Again", "Blend", "Alone"]
 #: Channels of the two layers, members, and steps as a multiple of the wide network's.
 WORK = {
     "one wide": ((16, 32), 1, 1),
@@ -204,12 +205,14 @@ def parts(count: int) -> Iterator[list]:
             learn(networks, chosen, 64, 300, [rate for rate, _ in part], own)
             old, new = answers(networks, PICTURES[8000:]), answers(networks, UNSEEN)
             again = remembered_anew(networks)
+            alone = each_alone(networks)
             for i, (rate, seed) in enumerate(part):
                 known = row("parts", f"{count} parts", 1, "8 and 16", 8000, 300, rate, seed)
                 if seed >= 100:
                     known[8] = team(old[i : i + 1], None)[0]
                 else:
                     known[8:17] = [*team(old[i : i + 1], new[i : i + 1]), round(again[i], 2)]
+                    known[18] = round(alone[i], 2) if count == 64 else ""
                 yield known
 
     yield from tuned(run, TUNING[:2])
@@ -225,6 +228,17 @@ def remembered_anew(networks: SideBySide) -> list[float]:
     networks(PICTURES[None, :2000])
     networks.eval()
     return [right(each, UNSEEN_NAMES) for each in answers(networks, UNSEEN)]
+
+
+@torch.no_grad()
+def each_alone(networks: SideBySide) -> list[float]:
+    """Percent right in the test, each garment normalized by itself."""
+    for norm in (networks.form[1], networks.form[5]):
+        norm.parts = 500
+    networks.train()
+    found = [right(each, UNSEEN_NAMES) for each in answers(networks, UNSEEN)]
+    networks.eval()
+    return found
 
 
 def weights(rate: float, steps: int, moments: Sequence[int]) -> Iterator[list]:
@@ -259,7 +273,7 @@ def weights(rate: float, steps: int, moments: Sequence[int]) -> Iterator[list]:
         old, new = (answers(two, x).unflatten(0, (-1, 2)) for x in (PICTURES[8000:], UNSEEN))
         halves = [[p.detach()[i::2] for p in two.parameters()] for i in (0, 1)]
         for seed, *each, mixed in zip(seeds, old, new, blend(halves), strict=True):
-            yield ["weights", name, 2, *known, seed, *team(*each), "", round(mixed, 2)]
+            yield row("weights", name, 2, *known, seed, *team(*each), "", round(mixed, 2))
 
     own = [network(10 * seed + i, (8, 16)) for seed in seeds for i in (0, 1)]
     yield from pairs("nothing shared", own, 0)
@@ -281,8 +295,9 @@ def weights(rate: float, steps: int, moments: Sequence[int]) -> Iterator[list]:
         go_on(run, 0, steps, seeds, schedule, keep)
         for seed, each, mixed in zip(seeds, answers(run, UNSEEN), blend(kept), strict=True):
             found = round(right(each, UNSEEN_NAMES), 2)
-            known_of = ["weights", f"one run, rate {name}", 1, *known, seed, "", found]
-            yield [*known_of, *[""] * (len(HEAD) - len(known_of) - 1), round(mixed, 2)]
+            known_of = row("weights", f"one run, rate {name}", 1, *known, seed, "", found)
+            known_of[HEAD.index("Blend")] = round(mixed, 2)
+            yield known_of
 
 
 def everything() -> Iterator[list]:
