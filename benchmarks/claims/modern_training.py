@@ -1,6 +1,6 @@
 """Which ingredients of a modern training pay? The long run behind the chapter on modern training.
 
-    python benchmarks/claims/modern_training.py    # writes modern_training.csv; 6 CPU-minutes
+    python benchmarks/claims/modern_training.py    # writes modern_training.csv; 7 CPU-minutes
 
 Each arm is tuned with seeds 100 and 101 over the same five rates, relative to the middle of its
 rule, and over further ones while the best is at the edge; where weights are averaged, over four
