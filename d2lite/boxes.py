@@ -164,12 +164,12 @@ def _ratio(part: Tensor, whole: Tensor) -> Tensor:
     return part / whole.where(whole > 0, torch.ones_like(whole))
 
 
-def _intersection(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """Compute the area, (N, M), that each box shares with each."""
+def _shared(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the areas, (N, M), of each box's intersection and union with each."""
     start = torch.maximum(boxes1[:, None, :2], boxes2[:, :2])
     end = torch.minimum(boxes1[:, None, 2:], boxes2[:, 2:])
-    width, height = (end - start).clamp(min=0).unbind(2)
-    return width * height
+    intersection = (end - start).clamp(min=0).prod(2)
+    return intersection, box_area(boxes1)[:, None] + box_area(boxes2) - intersection
 
 
 def _hull(boxes1: Tensor, boxes2: Tensor) -> Tensor:
@@ -201,9 +201,7 @@ def box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     >>> box_iou(torch.tensor([[0.0, 0.0, 4.0, 2.0]]), torch.tensor([[2.0, 0.0, 6.0, 2.0]]))
     tensor([[0.3333]])
     """
-    intersection = _intersection(boxes1, boxes2)
-    union = box_area(boxes1)[:, None] + box_area(boxes2) - intersection
-    return _ratio(intersection, union)
+    return _ratio(*_shared(boxes1, boxes2))
 
 
 @checked(**_PAIR)
@@ -230,8 +228,7 @@ def generalized_box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     >>> generalized_box_iou(one, other)
     tensor([[-0.5000]])
     """
-    intersection = _intersection(boxes1, boxes2)
-    union = box_area(boxes1)[:, None] + box_area(boxes2) - intersection
+    intersection, union = _shared(boxes1, boxes2)
     hull = _hull(boxes1, boxes2).prod(2)
     return _ratio(intersection, union) - _ratio(hull - union, hull)
 

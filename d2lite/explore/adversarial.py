@@ -9,12 +9,13 @@ import numpy as np
 import torch
 import traitlets
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from d2lite.adversarial import gradient_of
 from d2lite.checks import boolean, check, instance, integer, number, one_of
 from d2lite.data.labelled_images import LabelledImages
-from d2lite.explore.explorer import Checked, Explorer, normals
+from d2lite.explore.explorer import Checked, Explorer, Place, normals
+from d2lite.explore.network import draw_pixels
 
 LEVELS = 255  # gray levels of a pixel, above black
 STEPS = 20  # at most
@@ -156,7 +157,7 @@ class AdversarialExplorer(Explorer):
     gallery = traitlets.Bytes(b"", read_only=True).tag(sync=True)
     labels = traitlets.List(traitlets.Int(), read_only=True).tag(sync=True)
     classes = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
-    garment = Checked(0, integer(at_least=0, at_most=39))
+    garment = Place("labels", at_most=39)
     epsilon = Checked(8, integer(at_least=0, at_most=48))
     method = Checked("pgd", one_of("noise", "fgsm", "pgd"))
     steps = Checked(10, integer(at_least=1, at_most=STEPS))
@@ -209,12 +210,6 @@ class AdversarialExplorer(Explorer):
             self.set_trait(name, value)
         super().__init__(**traits)
 
-    @traitlets.validate("garment")
-    def _check_garment(self, proposal: Any) -> int:
-        if proposal["value"] >= len(self.labels):
-            raise ValueError(f"garment={proposal['value']}: must be ≤ {len(self.labels) - 1}")
-        return proposal["value"]
-
     @property
     def original(self) -> Tensor:
         """The garment as it was, (1, 1, S, S), from 0 to 1."""
@@ -245,26 +240,15 @@ class AdversarialExplorer(Explorer):
         away = self.target < 0
         aim = torch.tensor([self.labels[self.garment] if away else self.target])
         for _ in range(min(self.step, total)):
-            with torch.enable_grad():
-                x.requires_grad_()
-                (gradient,) = torch.autograd.grad(cross_entropy(model(x), aim), x)
-            change = share * budget * gradient.sign()
-            x = (x.detach() + (change if away else -change)).clamp(low, high)
+            change = share * budget * gradient_of(model, x, aim).sign()
+            x = (x + (change if away else -change)).clamp(low, high)
         return x
 
     def picture(self) -> str:
         """Draw the garment, and bars of each class before and after, as an SVG element."""
-        pixels, cell = self.original.flatten(), 196 / self.side
+        shades = (self.original.flatten() * 16).round().int().tolist()
         shapes = '<path d="M0 0h196v196h-196z" fill="none" stroke="var(--d2-line)"/>'
-        shades = (pixels * 16).round().int().tolist()
-        for shade in range(1, 17):
-            path = "".join(
-                f"M{i % self.side * cell:g} {i // self.side * cell:g}h{cell:g}v{cell:g}h{-cell:g}z"
-                for i, s in enumerate(shades)
-                if s == shade
-            )
-            if path:
-                shapes += f'<path d="{path}" fill="var(--d2-input)" opacity="{shade / 16}"/>'
+        shapes += draw_pixels(shades, self.side, 196 / self.side, "input")
         for row, name in enumerate(self.classes):
             y = 26 + 18 * row
             shapes += (

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from d2lite.checks import check, instance, integer, number, one_of
 from d2lite.data.fashion_mnist import CLASSES, fashion_mnist
-from d2lite.explore.explorer import Checked, Explorer, Read, normals
-from d2lite.explore.network import STEPS, _pixels
+from d2lite.explore.explorer import Checked, Explorer, Place, Read, mix, normals
+from d2lite.explore.network import STEPS, read_gallery
 
 if TYPE_CHECKING:  # it takes a second to import, which is spent where it is needed
     from torchvision.transforms import v2
@@ -80,16 +80,10 @@ def _chain(value: Any) -> list[Settings]:
 # ---- What is drawn: as in the figure -------------------------------------------------------------
 
 
-def _mix(z: int) -> int:
-    z = (z ^ (z >> 16)) * 0x85EBCA6B & 0xFFFFFFFF
-    z = (z ^ (z >> 13)) * 0xC2B2AE35 & 0xFFFFFFFF
-    return z ^ (z >> 16)
-
-
 def _seed(*names: int) -> int:
     seed = 0
     for name in names:
-        seed = _mix((_mix(seed) + name) & 0xFFFFFFFF)
+        seed = mix((mix(seed) + name) & 0xFFFFFFFF)
     return seed
 
 
@@ -101,7 +95,7 @@ class _Stream:
 
     def between(self, low: float = 0, high: float = 1) -> float:
         self.place += 1
-        bits = _mix((self.place * 0x9E3779B9 + self.seed) & 0xFFFFFFFF)
+        bits = mix((self.place * 0x9E3779B9 + self.seed) & 0xFFFFFFFF)
         return low + (high - low) * (bits + 0.5) / 2**32
 
     def below(self, count: int) -> int:
@@ -260,7 +254,7 @@ class AugmentationExplorer(Explorer):
     classes = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
     chain = Read(_chain(["resized_crop", "flip", "jitter", "erase"]), _chain)
     seed = Checked(0, integer(at_least=0, at_most=10**9 - 1))
-    garment = Checked(0, integer(at_least=0, at_most=39))
+    garment = Place("labels", at_most=39)
     normalize = Checked("last", one_of("not", "first", "last"))
     draw = Checked(0, integer(at_least=0, at_most=DRAWS - 1))
     label = traitlets.Unicode("Augmentation explorer").tag(sync=True)
@@ -274,23 +268,14 @@ class AugmentationExplorer(Explorer):
     ) -> None:
         if gallery is None:
             gallery, labels = _garments()
-        if gallery.ndim != 4 or not 1 <= len(gallery) <= 40:
-            raise ValueError(f"gallery: shape {tuple(gallery.shape)}, must be (1 to 40, 1, 28, 28)")
+        self.set_trait("gallery", b"".join(read_gallery(gallery)))
         if labels is None or len(labels) != len(gallery):
             raise ValueError(f"labels: must be {len(gallery)}, one an image")
-        for i, image in enumerate(gallery):
-            check(f"gallery[{i}]", image, _pixels)
-            check(f"labels[{i}]", int(labels[i]), integer(0, len(classes) - 1))
-        self.set_trait("gallery", b"".join(bytes(_pixels(image)) for image in gallery))
+        for i, label in enumerate(labels):
+            check(f"labels[{i}]", int(label), integer(0, len(classes) - 1))
         self.set_trait("labels", [int(each) for each in labels])
         self.set_trait("classes", list(classes))
         super().__init__(**traits)
-
-    @traitlets.validate("garment")
-    def _check_garment(self, proposal: Any) -> int:
-        if proposal["value"] >= len(self.labels):
-            raise ValueError(f"garment={proposal['value']}: must be ≤ {len(self.labels) - 1}")
-        return proposal["value"]
 
     def _settings(self, stage: int) -> Iterator[tuple[str, Settings]]:
         """Go through the changes of one picture (0), of a batch (1) or of the loss (2)."""

@@ -13,8 +13,8 @@ from d2lite.checks import Rule, boolean, check, instance, integer, number, one_o
 from d2lite.data.fashion_mnist import CLASSES
 from d2lite.data.scenes import CANVAS, scenes
 from d2lite.explore.explorer import Checked, Explorer, Read
+from d2lite.explore.network import draw_pixels, read_pixels
 
-LEVELS = 255  # gray levels of a pixel, above black
 MOST = 12  # predictions
 MOST_TARGETS = 9
 _POINTS: dict[str, int | str] = {"COCO": 101, "VOC 2007": 11, "area": "all"}
@@ -80,17 +80,7 @@ def _targets(value: Any) -> list[Box]:
 
 
 def _pixels(value: Any) -> list[int]:
-    """Read an image: 64 × 64 whole numbers from 0 to 255 in a row, or (64, 64) from 0 to 1."""
-    if isinstance(value, (list, tuple)) and len(value) == CANVAS**2:
-        for i, pixel in enumerate(value):
-            check(f"[{i}]", pixel, integer(at_least=0, at_most=LEVELS))
-        return [int(pixel) for pixel in value]
-    image = torch.as_tensor(value).detach().cpu().float()
-    if image.numel() != CANVAS**2 or image.shape[-2:] != (CANVAS, CANVAS):
-        raise ValueError(f"shape {tuple(image.shape)}, must be ({CANVAS}, {CANVAS})")
-    if not (image.min() >= 0 and image.max() <= 1):
-        raise ValueError(f"values from {image.min():g} to {image.max():g}, must be 0 to 1")
-    return (image.flatten() * LEVELS).round().int().tolist()
+    return read_pixels(value, CANVAS)
 
 
 #: Predictions for the scene of this seed: one of each kind of hit and error.
@@ -158,8 +148,9 @@ class BoxesExplorer(Explorer):
     label = traitlets.Unicode("Boxes explorer").tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
-        image, target = scenes(1, seed=_SEED)[0]
-        example: dict[str, Any] = {"image": image, "targets": target}
+        example: dict[str, Any] = {}
+        if not {"image", "targets"} <= traits.keys():
+            example["image"], example["targets"] = scenes(1, seed=_SEED)[0]
         if not {"image", "targets", "predictions"} & traits.keys():
             example |= {"predictions": _EXAMPLE, "selected": _EXAMPLE.index(_LOOSE)}
         super().__init__(**example | traits)
@@ -207,15 +198,8 @@ class BoxesExplorer(Explorer):
     def picture(self) -> str:
         """Draw the scene, true boxes, and predictions, misses dashed, as an SVG element."""
         scale = 6
-        shapes, shades = "", (torch.tensor(self.image) / 16).round().int().tolist()
-        for shade in range(1, 17):
-            path = "".join(
-                f"M{i % CANVAS * scale} {i // CANVAS * scale}h{scale}v{scale}h-{scale}z"
-                for i, s in enumerate(shades)
-                if s == shade
-            )
-            if path:
-                shapes += f'<path d="{path}" fill="var(--d2-muted)" opacity="{shade / 20:g}"/>'
+        shades = (torch.tensor(self.image) / 16).round().int().tolist()
+        shapes = draw_pixels(shades, CANVAS, scale, "muted")
 
         def frame(item: Box, tone: str, more: str, text: str) -> str:
             x1, y1, x2, y2 = (scale * edge for edge in item["box"])

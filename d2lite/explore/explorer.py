@@ -10,7 +10,7 @@ import anywidget
 import numpy as np
 import traitlets
 
-from d2lite.checks import Rule, check
+from d2lite.checks import Rule, check, integer
 
 HERE = Path(__file__).parent
 
@@ -47,6 +47,36 @@ class Read(Checked):
         return kept[0]
 
 
+class Place(Checked):
+    """A trait that chooses from another one, a list that is set before: a place in it, from 0.
+
+    >>> class Shelf(traitlets.HasTraits):
+    ...     names = traitlets.List(["a", "b"])
+    ...     chosen = Place("names", at_most=9)
+    >>> Shelf().chosen = 2
+    Traceback (most recent call last):
+    ValueError: chosen=2: must be ≤ 1
+    """
+
+    def __init__(self, of: str, at_most: int) -> None:
+        super().__init__(0, integer(at_least=0, at_most=at_most))
+        self.of = of
+
+    def validate(self, obj: Any, value: Any) -> int:
+        """Check a new place, also against the list."""
+        place = super().validate(obj, value)
+        if place >= (count := len(getattr(obj, self.of))):
+            raise ValueError(f"{self.name}={place}: must be ≤ {count - 1}")
+        return place
+
+
+def mix(z: Any) -> Any:
+    """Hash whole numbers below 2³², the same as in the figures (MurmurHash3's last steps)."""
+    z = (z ^ (z >> 16)) * 0x85EBCA6B & 0xFFFFFFFF
+    z = (z ^ (z >> 13)) * 0xC2B2AE35 & 0xFFFFFFFF
+    return z ^ (z >> 16)
+
+
 def normals(seed: int, start: int, count: int) -> np.ndarray:
     """Draw standard normal numbers, the same as in the figures: those from ``start`` on, both even.
 
@@ -56,12 +86,6 @@ def normals(seed: int, start: int, count: int) -> np.ndarray:
     >>> normals(seed=0, start=0, count=2).round(4)
     array([0.0817, 1.0515])
     """
-
-    def mix(z: Any) -> Any:
-        z = (z ^ (z >> 16)) * 0x85EBCA6B & 0xFFFFFFFF
-        z = (z ^ (z >> 13)) * 0xC2B2AE35 & 0xFFFFFFFF
-        return z ^ (z >> 16)
-
     places = np.arange(start + 1, start + count + 1, dtype=np.uint64)
     bits = mix((places * 0x9E3779B9 + mix(seed)) & 0xFFFFFFFF)
     first, second = ((bits + 0.5) / 2**32).reshape(-1, 2).T
