@@ -194,6 +194,17 @@ EXPLORERS: dict[str, dict[str, Any]] = {
         "row": 1,
         "column": 1,
     },
+    "LatentExplorer": {
+        "network": 1,
+        "background": "pictures",
+        "z": [1.0, -0.5],
+        "start": [-1.0, -1.0],
+        "end": [2.0, 0.5],
+        "garment": 3,
+        "draws": "prior",
+        "seed": 1,
+        "highlight": 4,
+    },
     "LeNetExplorer": {"image": [7] * 784, "layer": "C1", "unit": 5},
     "NormalizationExplorer": {
         "values": [[[float(n + c + i) for i in range(2)] for c in range(4)] for n in range(2)],
