@@ -194,6 +194,14 @@ EXPLORERS: dict[str, dict[str, Any]] = {
         "row": 1,
         "column": 1,
     },
+    "GANExplorer": {
+        "loss": "hinge",
+        "lr_generator": 0.01,
+        "lr_discriminator": 0.0001,
+        "discriminator_steps": 3,
+        "seed": 1,
+        "history": {"step": [0], "discriminator": [], "generator": [], "modes": [0], "share": [0]},
+    },
     "LatentExplorer": {
         "network": 1,
         "background": "pictures",

@@ -220,8 +220,11 @@ def pixels(page: Page, name: str) -> torch.Tensor:
     settle(page)
     canvas = page.get_by_role("img", name=name, exact=True)
     red = canvas.evaluate(
-        """canvas => [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data]
-        .filter((_, i) => i % 4 == 0)"""
+        """canvas => {
+        const { width, height } = canvas;
+        const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+        return [...data].filter((_, i) => i % 4 == 0);
+        }"""
     )
     values = torch.tensor(red, dtype=torch.float32)
     return (255 - values) / 255
@@ -318,8 +321,10 @@ def test_a_class_stands_out_and_the_map_shows_pictures(page: Page) -> None:
     expect(canvas).to_be_hidden()
     page.get_by_label("The map shows").select_option("pictures")
     expect(canvas).to_be_visible()
-    full = "c => c.getContext('2d').getImageData(0, 0, 364, 364).data.every((x, i) => i % 4 < 3 || x)"
-    page.wait_for_function(f"({full})(document.querySelector('.d2-stage canvas'))")
+    page.wait_for_function(
+        """() => document.querySelector(".d2-stage canvas").getContext("2d")
+        .getImageData(0, 0, 364, 364).data.every((x, i) => i % 4 < 3 || x)"""
+    )
 
 
 def test_a_finger_drags_the_point_by_its_handle(show: Callable) -> None:

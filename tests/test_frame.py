@@ -21,6 +21,7 @@ from d2lite.explore import (
     BackwardExplorer,
     BoxesExplorer,
     ConvolutionExplorer,
+    GANExplorer,
     LatentExplorer,
     LeNetExplorer,
     OptimizerExplorer,
@@ -73,6 +74,7 @@ LARGEST: list[tuple[type[Explorer], dict, list[str]]] = [
         ["Resized crop", "Rotation", "CutMix"],
     ),
     (BackwardExplorer, {"padding": 2}, ["Padding"]),
+    (GANExplorer, {"discriminator_steps": 10}, ["Generator's rate", "Its steps"]),
     (
         OptimizerExplorer,
         {"optimizers": OPTIMIZERS, "step": STEPS},
@@ -229,6 +231,23 @@ def test_the_point_of_a_latent_map_is_dragged(show: Callable) -> None:
     page.mouse.down()
     assert cost(page, act) < FRAME
     assert page.get_by_label("z₁").input_value() != "0"
+
+
+def test_a_gan_trains(show: Callable) -> None:
+    """A frame has steps or a picture."""
+    page = show(GANExplorer(discriminator_steps=3))
+    page.get_by_role("button", name="Train").click()
+
+    def act() -> int:
+        return page.evaluate(
+            """async () => {
+            for (let i = 0; i < 20; i++) await new Promise(requestAnimationFrame);
+            return 20;
+            }"""
+        )
+
+    assert cost(page, act) < FRAME
+    assert page.get_by_role("button", name="Pause").is_visible()
 
 
 def test_a_change_is_drawn_in_the_next_frame(show: Callable) -> None:

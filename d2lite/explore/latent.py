@@ -1,4 +1,4 @@
-"""The latent explorer: the map of a VAE of two dimensions, and what stands at each of its points."""
+"""The latent explorer: the map of a VAE of two dimensions, and what stands at each point."""
 
 from collections.abc import Mapping
 from html import escape
@@ -143,7 +143,7 @@ class LatentExplorer(Explorer):
 
     @property
     def code(self) -> Tensor:
-        """The chosen network's codes of the garments: mean and deviation in each dimension, (N, 4)."""
+        """The chosen network's codes of the garments, (N, 4): means, then deviations."""
         codes = torch.tensor(np.frombuffer(self.codes, "<f4").astype(np.float32))
         return codes.view(len(self.names), -1, 4)[self.network]
 
