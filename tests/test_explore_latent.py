@@ -96,16 +96,18 @@ def test_the_nearest_place_on_the_line(javascript: Callable) -> None:
 
 
 def test_the_networks_that_ship() -> None:
-    """Both rebuild garments; the VAE's codes are about as the prior says, the other's spread."""
+    """All rebuild garments; a VAE spreads its codes, the more so as the divergence counts."""
     images = TEST.images[:1000]
-    prior = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    spread = {}
     for name, model in latent_nets().items():
         mean, log_var = model.encode(images)
         rebuilt = model.decode(mean).sigmoid()
         error = (rebuilt - images).pow(2).mean()
-        assert error < 0.6 * (images - images.mean(0)).pow(2).mean(), name
-        assert mean.mean(0).abs().max() < 0.5 and (mean.std(0) / prior.std(0) - 1).abs().max() < 0.5
-        assert (log_var.max() < -30) == (name == "autoencoder")
+        assert error < 0.5 * (images - images.mean(0)).pow(2).mean(), name
+        assert (mean.std(0) > 0.4).all() and (mean.abs() < 5).all()
+        spread[name] = (log_var / 2).exp().median().item()
+    assert spread["autoencoder"] < 1e-6 < 0.02 < spread["VAE"]
+    assert spread["VAE"] * 1.5 < spread["VAE, β = 10"] < 1
 
 
 # ---- Traits --------------------------------------------------------------------------------------
@@ -281,12 +283,12 @@ def test_a_garment_its_posterior_and_draws(page: Page) -> None:
     first = pixels(page, "Pictures of points drawn at random")
     page.get_by_role("button", name="Draw again").click()
     second = pixels(page, "Pictures of points drawn at random")
-    page.get_by_label("From", exact=True).select_option("prior")
+    page.get_by_role("combobox", name="From").select_option("prior")
     third = pixels(page, "Pictures of points drawn at random")
     assert not torch.equal(first, second) and not torch.equal(second, third)
     page.get_by_label("Network").select_option("1")
     expect(line).to_contain_text("it has no spread")
-    page.get_by_label("From", exact=True).select_option("posterior")
+    page.get_by_role("combobox", name="From").select_option("posterior")
     drawn = pixels(page, "Pictures of points drawn at random").view(28, -1)
     assert torch.equal(drawn[:, :28], drawn[:, 210:238])  # eight times the same
 
