@@ -295,7 +295,7 @@ function render({ model, el }) {
   const root = figure(view, "d2-gan",
     h("div", { class: "d2-controls" },
       menu(view, "loss", { label: "Loss", options: NAMES }), ...rates,
-      slider(view, "discriminator_steps", { label: "Its steps for one of the generator's", min: 1,
+      slider(view, "discriminator_steps", { label: "Its steps per generator step", min: 1,
         max: 10 })),
     h("div", { class: "d2-controls d2-run" },
       h("div", { class: "d2-tools" }, start, one, reset,

@@ -112,10 +112,10 @@ const lookOf = (label) => ({ fill: label < 5 ? tone(TONES[label % 4]) : "none",
 const LEFT = 34, RIGHT = 6, TOP = 6, BOTTOM = 36, ACROSS = 13; // pictures in a row of the map
 
 /** One picture of 28 × 28 with a name below it. */
-function pictureOf(name, attributes = {}) {
-  const { canvas, paint } = tiled(1, 28, 28, 1, 0, { "aria-label": name, ...attributes });
+function pictureOf(name) {
+  const { canvas, paint } = tiled(1, 28, 28, 1, 0, { "aria-label": name });
   const text = h("span", {}, name);
-  return { element: h("div", { class: "d2-picture" }, canvas, text), canvas, paint, text };
+  return { element: h("div", { class: "d2-picture" }, canvas, text), paint, text };
 }
 
 // ---- The figure ---------------------------------------------------------------------------------
@@ -205,15 +205,16 @@ function render({ model, el }) {
       }, onblur() { input.ariaInvalid = false; later(); } });
     return control(view, h("label", { class: "d2-field" }, name, input), () => false, () => {
       [input.min, input.max] = [-reach(), reach()];
-      if (input.ariaInvalid !== "true" && input.valueAsNumber !== get("z")[k]) input.value = get("z")[k];
+      const rounded = (x) => Number(x.toFixed(3)), value = rounded(get("z")[k]);
+      if (input.ariaInvalid !== "true" && rounded(input.valueAsNumber) !== value) input.value = value;
     });
   });
   const says = readout(), tells = readout();
 
   // The line, and what is drawn at random: a row of pictures each.
-  const line_ = Array.from({ length: 9 }, (_, i) => i / 8);
+  const shares = Array.from({ length: 9 }, (_, i) => i / 8);
   const strip = (label, number) => tiled(number, 28, 28, number, 2, { "aria-label": label });
-  const way = strip("Pictures along the line from A to B", line_.length);
+  const way = strip("Pictures along the line from A to B", shares.length);
   const samples = strip("Pictures of points drawn at random", DRAWS);
   const own = pictureOf("The chosen garment"), again = pictureOf("Rebuilt from its mean");
   const part = (title, ...children) => h("div", { class: "d2-part", role: "group", "aria-label": title },
@@ -334,7 +335,7 @@ function render({ model, el }) {
     if (fresh("own", garment)) own.paint(image(garment), real, 1);
     if (fresh("again", network, garment)) again.paint(decoded(codes()[garment]), made, 1);
     if (fresh("way", network, start, end))
-      way.paint(line_.flatMap((share) => [...decoded(along(start, end, share))]), made, 1);
+      way.paint(shares.flatMap((share) => [...decoded(along(start, end, share))]), made, 1);
     if (fresh("samples", network, points))
       samples.paint(points.flatMap((each) => [...decoded(each)]), made, 1);
     legend.forEach((each, label) => { each.ariaPressed = state.highlight === label; });
