@@ -1,6 +1,7 @@
 """The latent explorer: the map of a VAE of two dimensions, and what stands at each point."""
 
 from collections.abc import Mapping
+from functools import cache
 from html import escape
 from typing import Any
 
@@ -33,6 +34,13 @@ def _point(value: Any) -> list[float]:
     for i, each in enumerate(numbers):
         check(f"[{i}]", each, number(at_least=-100, at_most=100))
     return [float(each) for each in numbers]
+
+
+@cache
+def _shipped() -> tuple[dict[str, VAE], LabelledImages]:
+    """Load the networks and garments that are shown unless others are given."""
+    _, test = fashion_mnist()
+    return latent_nets(), test[list(range(GARMENTS))]
 
 
 class LatentExplorer(Explorer):
@@ -90,8 +98,8 @@ class LatentExplorer(Explorer):
         garments: LabelledImages | None = None,
         **traits: Any,
     ) -> None:
-        models = latent_nets() if models is None else models
-        garments = fashion_mnist()[1][:GARMENTS] if garments is None else garments
+        models = _shipped()[0] if models is None else models
+        garments = _shipped()[1] if garments is None else garments
         check("models", models, instance(Mapping))
         check("garments", garments, instance(LabelledImages))
         if not 1 <= len(models) <= 3:
