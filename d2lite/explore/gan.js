@@ -325,8 +325,7 @@ function render({ model, el }) {
     const state = view.state(), asked = JSON.stringify(settings.map((name) => state[name]));
     const anew = played !== asked;
     if (anew) {
-      const goes = game && going();
-      [game, played, until] = [duel(state), asked, goes ? MOST : 0];
+      [game, played, until] = [duel(state), asked, until === MOST ? MOST : 0]; // what trains goes on
       paint(ground, SIDE, SIDE, [h("path", { d: each(game.target, dot), fill: tone("input") })]);
       ground.removeAttribute("height");
     }
@@ -335,6 +334,7 @@ function render({ model, el }) {
     while (going() && !turn && performance.now() < started + SLICE) game.step();
     if (game.steps() > before && (!going() || performance.now() > told + 1000)) tell();
     if (going()) later();
+    else until = 0;
     say(start, going() ? "Pause" : "Train");
     one.disabled = going() || game.steps() >= MOST;
     start.disabled = game.steps() >= MOST;
