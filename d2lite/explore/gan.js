@@ -7,7 +7,6 @@ const CENTERS = Array.from({ length: MODES }, (_, i) =>
   [Math.cos, Math.sin].map((f) => RADIUS * f(2 * Math.PI * i / MODES)));
 const LEAK = 0.2; // of the discriminator's ReLUs; the generator's have none
 const BETAS = [0.5, 0.999], EPS = 1e-8; // Adam's
-const CLIP = 0.1; // of the Wasserstein critic's weights
 
 /** Dense layers with (leaky) ReLUs between them. All numbers stand in one list: layer by layer the
  *  weights (inputs × outputs), then the biases; drawn as PyTorch does, evenly up to 1/√inputs. */
@@ -92,7 +91,6 @@ const negated = (f) => (s) => f(s).map((x) => -x);
 const LOSSES = {
   "non-saturating": { ...crossEntropy, generator: crossEntropy.real },
   saturating: { ...crossEntropy, generator: negated(crossEntropy.made) },
-  wasserstein: { real: (s) => [-s, -1], made: (s) => [s, 1], generator: (s) => [-s, -1] },
   hinge: { real: below, made: (s) => below(-s).map((x, k) => k ? -x : x), generator: (s) => [-s, -1] },
 };
 
@@ -148,8 +146,6 @@ function duel({ loss, lr_generator, lr_discriminator, discriminator_steps, seed 
     const value = judge(scores, 0, BATCH, real, slopes) + judge(scores, BATCH, BATCH, made, slopes);
     backward(discriminator, given, slopes, 2 * BATCH);
     adam(discriminator, lr_discriminator);
-    if (loss === "wasserstein")
-      discriminator.values.forEach((w, i, all) => { all[i] = within(w, -CLIP, CLIP); });
     return value;
   }
   function improveGenerator() {
@@ -203,8 +199,7 @@ export function trial(settings, steps) {
 
 // ---- Words --------------------------------------------------------------------------------------
 
-const NAMES = { "non-saturating": "non-saturating", saturating: "saturating (minimax)", hinge: "hinge",
-  wasserstein: "Wasserstein, clipped" };
+const NAMES = { "non-saturating": "non-saturating", saturating: "saturating (minimax)", hinge: "hinge" };
 const rate = (x) => String(Number(x.toPrecision(2)));
 const digits = (x) => minus(Number(x.toPrecision(2)));
 
@@ -234,12 +229,8 @@ const PLACES = Float64Array.from({ length: 2 * FINE ** 2 }, (_, i) => {
 });
 
 /** What the discriminator says of places: from −1, made, to 1, real. */
-function opinions(scores, loss) {
-  if (loss === "hinge") return scores.map((s) => within(s, -1, 1));
-  if (loss !== "wasserstein") return scores.map((s) => 2 * sigmoid(s) - 1);
-  const [low, high] = [Math.min(...scores), Math.max(...scores)]; // only differences count
-  return scores.map((s) => high > low ? 2 * (s - low) / (high - low) - 1 : 0);
-}
+const opinions = (scores, loss) =>
+  scores.map((s) => loss === "hinge" ? within(s, -1, 1) : 2 * sigmoid(s) - 1);
 
 /** A chart over the steps: of lists of numbers, by their names. */
 function chart(svg, title, noted, names, end, [low, high], marks) {

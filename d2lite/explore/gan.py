@@ -28,8 +28,7 @@ class GANExplorer(Explorer):
     and Adam with β₁ = 0.5.
 
     Args:
-        loss: ``"non-saturating"``, ``"saturating"``, ``"hinge"`` or ``"wasserstein"``, whose critic
-            has its weights clipped to ±0.1.
+        loss: ``"non-saturating"``, ``"saturating"`` or ``"hinge"``.
         lr_generator: Learning rate of the generator.
         lr_discriminator: Learning rate of the discriminator.
         discriminator_steps: Its steps for each one of the generator, from 1 to 10.
@@ -49,7 +48,7 @@ class GANExplorer(Explorer):
     """
 
     parts = ("chart", "network")
-    loss = Checked("non-saturating", one_of("non-saturating", "saturating", "hinge", "wasserstein"))
+    loss = Checked("non-saturating", one_of("non-saturating", "saturating", "hinge"))
     lr_generator = Checked(0.005, number(at_least=1e-5, at_most=0.1))
     lr_discriminator = Checked(0.01, number(at_least=1e-5, at_most=0.1))
     discriminator_steps = Checked(1, integer(at_least=1, at_most=10))
