@@ -209,8 +209,8 @@ function reading({ noted, steps }, last) {
   const { modes, share } = last;
   const losses = noted.generator.length ? ` The discriminator's loss is ` +
     `${digits(noted.discriminator.at(-1))}, the generator's ${digits(noted.generator.at(-1))}.` : "";
-  return `After ${counted(thousands(steps()), "step").replace(/^1 steps/, "1 step")}: ${modes} of ` +
-    `${MODES} modes covered; ${percent(share)} of the made points are near one.${losses}`;
+  return `After ${thousands(steps())} ${steps() === 1 ? "step" : "steps"}: ${modes} of ${MODES} modes ` +
+    `covered; ${percent(share)} of the made points are near one.${losses}`;
 }
 
 // ---- Pictures -----------------------------------------------------------------------------------
@@ -223,10 +223,8 @@ const each = (points, mark) => Array.from({ length: points.length / 2 }, (_, n) 
   mark(seen(points[2 * n]), seen(-points[2 * n + 1]))).join("");
 const dot = (x, y) => `M${x} ${y}m-2 0a2 2 0 1 0 4 0a2 2 0 1 0 -4 0z`;
 const cross = (x, y) => `M${x} ${y}m-2.5 -2.5l5 5m0 -5l-5 5`;
-const PLACES = Float64Array.from({ length: 2 * FINE ** 2 }, (_, i) => {
-  const at = ((i % 2 ? Math.floor(i / 2 / FINE) : i / 2 % FINE | 0) + 0.5) / FINE * 2 * REACH - REACH;
-  return i % 2 ? -at : at;
-});
+const middle = linear([0, FINE], [-REACH, REACH]); // of a cell
+const PLACES = Float64Array.from(matrix(FINE, FINE, (i, j) => [middle(j + 0.5), -middle(i + 0.5)]).flat(2));
 
 /** What the discriminator says of places: from −1, made, to 1, real. */
 const opinions = (scores, loss) =>
