@@ -134,7 +134,7 @@ SMALL = TEST[:5]
             ValueError,
             "garments: 11 classes, must be 10",
         ),
-        ({"network": 2}, ValueError, "network=2: must be ≤ 1"),
+        ({"models": {"a": VAE()}, "network": 1}, ValueError, "network=1: must be ≤ 0"),
         ({"garment": 5}, ValueError, "garment=5: must be ≤ 4"),
         ({"background": "grid"}, ValueError, "must be one of 'garments', 'pictures'"),
         ({"z": 3}, TypeError, "z=3: must be a list of two numbers"),
