@@ -319,7 +319,7 @@ function render({ model, el }) {
       ground.removeAttribute("height");
     }
     const started = performance.now(), before = game.steps();
-    const turn = until === MOST && started > drawn + APART; // for a picture, not for steps
+    const turn = until === MOST && started > drawn + APART && !prefersStillness(); // for a picture
     while (going() && !turn && performance.now() < started + SLICE) game.step();
     if (game.steps() > before && (!going() || performance.now() > told + 1000)) tell();
     if (going()) later();
@@ -329,7 +329,7 @@ function render({ model, el }) {
     start.disabled = game.steps() >= MOST;
     reset.disabled = !game.steps();
     say(progress, `step ${thousands(game.steps())}`);
-    if (!going() || anew || turn && !prefersStillness()) draw(state);
+    if (!going() || anew || turn) draw(state);
   }
 
   function draw({ loss }) {
