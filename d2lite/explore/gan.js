@@ -257,7 +257,7 @@ const STILL = 500; // steps until it stops and is drawn, for who asks for stilln
 function render({ model, el }) {
   const settings = ["loss", "lr_generator", "lr_discriminator", "discriminator_steps", "seed"];
   const view = hold(model, [...settings, "history"]), { get, later } = view;
-  let game, played = "", until = 0, told = 0, drawn = 0;
+  let game, played = "", until = 0, told = 0, heard = 0, drawn = 0;
 
   const going = () => until > game.steps();
   const stop = () => { until = 0; later(); };
@@ -305,7 +305,7 @@ function render({ model, el }) {
 
   /** Tell Python, and other views, what was noted. */
   function tell() {
-    told = performance.now();
+    [told, heard] = [performance.now(), game.steps()];
     model.set("history", structuredClone(game.noted));
     model.save_changes();
   }
@@ -318,10 +318,10 @@ function render({ model, el }) {
       paint(ground, SIDE, SIDE, [h("path", { d: each(game.target, dot), fill: tone("input") })]);
       ground.removeAttribute("height");
     }
-    const started = performance.now(), before = game.steps();
+    const started = performance.now();
     const turn = until === MOST && started > drawn + APART && !prefersStillness(); // for a picture
     while (going() && !turn && performance.now() < started + SLICE) game.step();
-    if (game.steps() > before && (!going() || performance.now() > told + 1000)) tell();
+    if (game.steps() !== heard && (!going() || performance.now() > told + 1000)) tell();
     if (going()) later();
     else until = 0;
     say(start, going() ? "Pause" : "Train");
