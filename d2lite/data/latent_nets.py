@@ -6,6 +6,7 @@ They have learned from the 10,000 training garments that ship with d2lite, by
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ def latent_nets() -> dict[str, VAE]:
 
 def pack(nets: Mapping[str, VAE]) -> None:
     """Write the networks to the file that ships with d2lite."""
-    rows = {}
+    rows: dict[str, Any] = {}
     for name, net in nets.items():
         values = nn.utils.parameters_to_vector(net.parameters()).detach()
         rows[f"{name}-{net.decoder[3].out_channels}"] = values.half().numpy()
