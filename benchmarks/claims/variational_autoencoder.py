@@ -1,6 +1,6 @@
 """Variational autoencoders: two gradients, how many dimensions are used, collapse, dull rivals.
 
-    python benchmarks/claims/variational_autoencoder.py    # writes a .csv beside it; CPU-minutes: 4
+    python benchmarks/claims/variational_autoencoder.py    # writes a .csv beside it; CPU-minutes: 5
 
 Garments of 14 × 14. Encoder and decoder have one hidden layer of 64; 8,000 garments are learned
 from, in batches of 50, by Adam; the rate stands and falls to 0 in the last fifth of the steps.
