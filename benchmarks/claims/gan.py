@@ -3,15 +3,15 @@
     python benchmarks/claims/gan.py    # writes gan.csv beside it; about 10 CPU-minutes
 
 The long run behind the chapter on GANs. Each arm (a loss, and Adam's β₁) has its own rate, the same
-for both networks, chosen with seeds 100 and 101 out of three or more, so that it is at no edge;
+for both networks, chosen with seed 100 (and 101 on the ring) out of three or more;
 then other seeds are trained at it. Discriminator and generator take turns, one step each.
 
 - ``ring``: eight Gaussians around a circle of radius 2, standard deviation 0.05; 64 hidden units in
-  two layers each; 2,000 steps of 128 points. Seen is ``Off``: half the sum of differences between
+  two layers each; 1,600 steps of 128 points. Seen is ``Off``: half the sum of differences between
   the shares of 4,000 points (in eight modes, and in none: further than 3σ from each) and equal
   eighths; the columns without a number are means of the last three of eight looks. A mode is found
   if it has a quarter of its share.
-- ``garments``: pictures halved to 14 × 14, 8,000 to learn from, batches of 64, 600 steps. Seen is
+- ``garments``: pictures halved to 14 × 14, 8,000 to learn from, batches of 64, 480 steps. Seen is
   the Fréchet distance of 1,000 made pictures to 2,000 garments that nobody learned from, by the
   features of a small classifier of the same 8,000; ``Test`` is that of 5,000 to 5,000 test
   garments. ``Off`` is of the ten classes as the classifier tells them; a class is found if it has
@@ -44,11 +44,10 @@ HEAD += [f"{name} {look}" for name in ("D", "G", "Seen") for look in range(1, LO
 ARMS = {
     "ring": [
         ("saturating", 0.5), ("non-saturating", 0.5), ("hinge", 0.5), ("wgan-gp", 0.5),
-        ("non-saturating", 0.0), ("non-saturating", 0.9),
+        ("non-saturating", 0.9),
     ],
     "garments": [
-        ("saturating", 0.5), ("non-saturating", 0.5), ("hinge", 0.5), ("wgan-gp", 0.5),
-        ("non-saturating", 0.9),
+        ("non-saturating", 0.5), ("saturating", 0.5), ("wgan-gp", 0.5), ("non-saturating", 0.9),
     ],
 }  # fmt: skip
 Scores = Callable[[Tensor], Tensor]
@@ -190,7 +189,7 @@ def on_ring(arm: tuple, tried: list[tuple[float, int]]) -> list[list[object]]:
         looked.append(ring_shares(G(noise(4000))))
         return off(looked[-1], 8)
 
-    curves = play(G, D, real, noise, arm, adam(D, G, arm, tried), 2000, look)
+    curves = play(G, D, real, noise, arm, adam(D, G, arm, tried), 1600, look)
     shares = torch.stack(looked[-3:])  # (3, R, 9)
     found = (shares[..., :8] >= 1 / 32).sum(-1).float().mean(0)
     columns = [found, 1 - shares[..., 8].mean(0), off(shares, 8).mean(0)]
@@ -227,13 +226,14 @@ def features(images: Tensor) -> Tensor:
 
 def on_garments(arm: tuple, tried: list[tuple[float, int]]) -> list[list[object]]:
     """Train a pair for each rate and seed, side by side: a row each."""
+    normalized = {"batch_norm": arm[0] != "wgan-gp"}
 
-    def make(network: Callable[..., nn.Sequential], seed: int, **sizes: int) -> nn.Sequential:
+    def make(network: Callable[..., nn.Sequential], seed: int, **settings: int) -> nn.Sequential:
         torch.manual_seed(seed)
-        return network(channels=16, size=14, **sizes)
+        return network(channels=16, size=14, **settings)
 
     G = SideBySide([make(generator, seed, z_dim=32) for _, seed in tried])
-    D = SideBySide([make(discriminator, 1000 + seed) for _, seed in tried])
+    D = SideBySide([make(discriminator, 1000 + seed, **normalized) for _, seed in tried])
 
     def real(made: Tensor) -> Tensor:
         return 2 * PICTURES[torch.randint(8000, made.shape[:2])] - 1
@@ -252,7 +252,7 @@ def on_garments(arm: tuple, tried: list[tuple[float, int]]) -> list[list[object]
     def look() -> Tensor:
         return torch.tensor([frechet_distance(made, CHOOSING) for made in draw(1000)])
 
-    curves = play(G, D, real, noise, arm, adam(D, G, arm, tried), 600, look)
+    curves = play(G, D, real, noise, arm, adam(D, G, arm, tried), 480, look)
     rows = []
     for r, made in enumerate(draw(5000)):
         shares = F.one_hot(JUDGE[-1](made).argmax(1), 10).float().mean(0)
@@ -286,13 +286,13 @@ def best_rate(rows: list[list]) -> float:
 
 def tuned(data: str, arm: tuple) -> Iterator[list]:
     """Try rates, and further ones while the best is at an edge; then other seeds at it."""
-    rates, seeds = [0.001, 0.003, 0.009], [100, 101]
+    rates, seeds = [0.001, 0.003, 0.009], [100, 101] if data == "ring" else [100]
     rows = run(data, arm, rates, seeds)
     while (best := best_rate(rows)) in (min(rates), max(rates)) and len(rates) < 6:
         rates.append(round(best / 3 if best == min(rates) else best * 3, 6))
         rows += run(data, arm, rates[-1:], seeds)
     yield from rows
-    yield from run(data, arm, [best], list(range(8 if data == "ring" else 6)))
+    yield from run(data, arm, [best], list(range(8 if data == "ring" else 5)))
 
 
 if __name__ == "__main__":

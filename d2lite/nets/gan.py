@@ -23,7 +23,7 @@ def generator(z_dim: int = 64, channels: int = 16, size: int = 28) -> nn.Sequent
     torch.Size([2, 1, 28, 28])
     """
     network = nn.Sequential(nn.Unflatten(1, (z_dim, 1, 1)))
-    widths = {14: [channels], 28: [2 * channels, channels]}[size]
+    widths = {14: [2 * channels], 28: [2 * channels, channels]}[size]
     before, shape = z_dim, (7, 1, 0)  # kernel, stride, padding
     for width in widths:
         network.append(nn.ConvTranspose2d(before, width, *shape, bias=False))
@@ -45,14 +45,14 @@ def discriminator(channels: int = 16, size: int = 28, batch_norm: bool = True) -
     torch.Size([2])
     """
     network, before = nn.Sequential(), 1
-    for width in {14: [channels], 28: [channels, 2 * channels]}[size]:
+    for width in (channels, 2 * channels):
         normalized = batch_norm and before > 1
         network.append(nn.Conv2d(before, width, 4, 2, 1, bias=not normalized))
         if normalized:
             network.append(nn.BatchNorm2d(width))
         network.append(nn.LeakyReLU(0.2))
         before = width
-    network.append(nn.Conv2d(before, 1, 7)).append(nn.Flatten(0))
+    network.append(nn.Conv2d(before, 1, size // 4)).append(nn.Flatten(0))
     return start(network)
 
 
