@@ -20,6 +20,7 @@ BY_HAND = {
     "training.md": "0.98",
     "convolution.md": "146,016 4,900 19,600 1.25",
     "normalization.md": "1,600 1.76 86590 0.76 2",
+    "generative.md": "2.53",
     "architectures.md": "73,728 3,136 231 73,856 147,584 25088 25,088 401,408 2.41",
 }
 CHAPTERS = [path for path in chapters() if deck_of(path).exists()]
