@@ -1,0 +1,72 @@
+"""d2lite.selective_search: segments and the boxes of what they are joined to."""
+
+import pytest
+import torch
+
+from d2lite.boxes import box_iou
+from d2lite.data import scenes
+from d2lite.selective_search import felzenszwalb, selective_search
+
+
+def test_segments_are_connected_and_numbered_from_0():
+    for image in scenes(3).images[:, 0]:
+        labels = felzenszwalb(image)
+        assert labels.shape == image.shape and labels.dtype == torch.int64
+        assert labels.unique().tolist() == list(range(int(labels.max()) + 1))
+        assert labels.flatten().bincount().min() >= 8
+        for i in range(int(labels.max()) + 1):  # from one pixel, all others can be reached
+            inside = (labels == i).float()[None, None]
+            seen = torch.zeros_like(inside)
+            seen.view(-1)[int(inside.flatten().argmax())] = 1
+            for _ in range(400):
+                grown = torch.nn.functional.max_pool2d(seen, 3, 1, 1) * inside
+                if torch.equal(grown, seen):
+                    break
+                seen = grown
+            assert torch.equal(seen, inside)
+
+
+def test_a_larger_scale_makes_fewer_segments_and_none_keeps_equal_values():
+    image = scenes(1).images[0, 0]
+    counts = [int(felzenszwalb(image, scale, 1).max()) + 1 for scale in (0, 0.3, 1, 10)]
+    assert counts == sorted(counts, reverse=True) and counts[0] > counts[-1]
+    steps = torch.tensor([[0.0, 0.0, 0.5, 0.5, 0.5, 1.0]])
+    assert felzenszwalb(steps, 0, 1)[0].tolist() == [0, 0, 1, 1, 1, 2]
+    assert felzenszwalb(steps, 10, 1).max() == 0  # one segment
+
+
+def test_boxes_of_two_rectangles():
+    image = torch.zeros(20, 30)
+    image[2:10, 3:9], image[2:10, 20:28] = 0.5, 0.9
+    boxes = selective_search(image)
+    wanted = torch.tensor([[0.0, 0, 30, 20], [3, 2, 9, 10], [20, 2, 28, 10]])
+    assert torch.equal(box_iou(wanted, boxes).max(1).values, torch.ones(3))
+    assert torch.equal(boxes[0], wanted[0])  # all of it comes first
+
+
+def test_one_gray_is_one_box():
+    assert selective_search(torch.zeros(5, 7)).tolist() == [[0, 0, 7, 5]]
+
+
+def test_scenes_have_a_box_around_most_garments_and_each_once():
+    found = []
+    for image, target in map(scenes(10, garments="test").__getitem__, range(10)):
+        boxes = selective_search(image[0])
+        assert len(boxes.unique(dim=0)) == len(boxes)
+        assert (boxes >= 0).all() and (boxes <= 64).all()
+        assert (boxes[:, 2:] > boxes[:, :2]).all()
+        assert torch.equal(boxes, selective_search(image[0]))
+        found.append(box_iou(target["boxes"], boxes).max(1).values >= 0.5)
+    assert torch.cat(found).float().mean() > 0.85
+
+
+@pytest.mark.parametrize("function", [felzenszwalb, selective_search])
+def test_bad_input(function):
+    with pytest.raises(ValueError, match=r"image=float32 \(1, 4, 4\)"):
+        function(torch.zeros(1, 4, 4))
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        function(torch.full((4, 4), 2.0))
+    with pytest.raises(ValueError, match="min_size=0"):
+        function(torch.zeros(4, 4), min_size=0)
+    with pytest.raises(ValueError, match="scale=-1"):
+        function(torch.zeros(4, 4), scale=-1)
