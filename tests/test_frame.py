@@ -21,6 +21,8 @@ from d2lite.explore import (
     BackwardExplorer,
     BoxesExplorer,
     ConvolutionExplorer,
+    GANExplorer,
+    LatentExplorer,
     LeNetExplorer,
     OptimizerExplorer,
     OutputSizeExplorer,
@@ -33,6 +35,7 @@ from d2lite.explore.explorer import Explorer
 from d2lite.explore.optimizer import STEPS
 from d2lite.explore.schedule import NAMES
 from d2lite.nets.lenet import LeNet
+from d2lite.nets.vae import VAE
 from d2lite.nets.vit import small_vit
 
 FRAME = 16  # milliseconds
@@ -71,6 +74,7 @@ LARGEST: list[tuple[type[Explorer], dict, list[str]]] = [
         ["Resized crop", "Rotation", "CutMix"],
     ),
     (BackwardExplorer, {"padding": 2}, ["Padding"]),
+    (GANExplorer, {"discriminator_steps": 10}, ["Generator's rate", "Its steps"]),
     (
         OptimizerExplorer,
         {"optimizers": OPTIMIZERS, "step": STEPS},
@@ -209,6 +213,41 @@ def test_a_box_is_dragged(show: Callable) -> None:
     page.mouse.down()
     assert cost(page, act) < FRAME
     assert page.get_by_label("left x₁").input_value() != "0"
+
+
+def test_the_point_of_a_latent_map_is_dragged(show: Callable) -> None:
+    """Its picture is decoded, and the nearest of many garments found."""
+    page = show(LatentExplorer({"wide": VAE(2, width=32)}, fashion_mnist()[1][:1000]))
+    box = page.get_by_role("application").bounding_box()
+    x, y = box["x"] + 60, box["y"] + 60
+
+    def act() -> int:
+        for i in range(20):
+            page.mouse.move(x + 9 * i, y + 9 * (i % 5))
+            page.evaluate("() => new Promise(requestAnimationFrame)")
+        return 20
+
+    page.mouse.move(x, y)
+    page.mouse.down()
+    assert cost(page, act) < FRAME
+    assert page.get_by_label("z₁").input_value() != "0"
+
+
+def test_a_gan_trains(show: Callable) -> None:
+    """A frame has steps or a picture."""
+    page = show(GANExplorer(discriminator_steps=3))
+    page.get_by_role("button", name="Train").click()
+
+    def act() -> int:
+        return page.evaluate(
+            """async () => {
+            for (let i = 0; i < 20; i++) await new Promise(requestAnimationFrame);
+            return 20;
+            }"""
+        )
+
+    assert cost(page, act) < FRAME
+    assert page.get_by_role("button", name="Pause").is_visible()
 
 
 def test_a_change_is_drawn_in_the_next_frame(show: Callable) -> None:

@@ -25,7 +25,7 @@ BY_HAND = {
 CHAPTERS = [path for path in chapters() if deck_of(path).exists()]
 PAGES = [ROOT / "book" / "teaching" / f"{part}.md" for part in (
     "start", "convolution", "training", "normalization", "architectures", "practice",
-    "detection",
+    "detection", "generative",
 )]  # fmt: skip
 
 

@@ -71,6 +71,7 @@ READS: dict[str, Schema] = {
     "boxes._predictions": array(record(_box | {"score": number(0, 1)}), 0, 12),
     "boxes._targets": array(record(_box), 1, 9),
     "channels._table": array(array(whole(0, 1), 1, 16), 1, 16),
+    "latent._point": array(number(-100, 100), 2, 2),
     "network.read_pixels": array(whole(0, 255), 784, 784),
     "normalization._values": array(array(array(CELL, 1, 4), 1, 6), 1, 4),
     "normalization._vector": array(CELL, 1, 6),

@@ -8,6 +8,8 @@ from d2lite.explore.backward import BackwardExplorer
 from d2lite.explore.boxes import BoxesExplorer
 from d2lite.explore.channels import ChannelsExplorer
 from d2lite.explore.convolution import ConvolutionExplorer
+from d2lite.explore.gan import GANExplorer
+from d2lite.explore.latent import LatentExplorer
 from d2lite.explore.lenet import LeNetExplorer
 from d2lite.explore.normalization import NormalizationExplorer
 from d2lite.explore.optimizer import OptimizerExplorer
@@ -27,6 +29,8 @@ __all__ = [
     "BoxesExplorer",
     "ChannelsExplorer",
     "ConvolutionExplorer",
+    "GANExplorer",
+    "LatentExplorer",
     "LeNetExplorer",
     "NormalizationExplorer",
     "OptimizerExplorer",
