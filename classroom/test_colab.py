@@ -194,6 +194,15 @@ EXPLORERS: dict[str, dict[str, Any]] = {
         "row": 1,
         "column": 1,
     },
+    "DetectorExplorer": {
+        "garments": [{"index": 3, "x": 10, "y": 20, "size": 24}],
+        "selected": 1,
+        "score_threshold": 0.5,
+        "nms_threshold": 0.25,
+        "per_class": False,
+        "heat_class": 8,
+        "seed": 7,
+    },
     "LeNetExplorer": {"image": [7] * 784, "layer": "C1", "unit": 5},
     "NormalizationExplorer": {
         "values": [[[float(n + c + i) for i in range(2)] for c in range(4)] for n in range(2)],

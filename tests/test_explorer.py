@@ -271,7 +271,7 @@ def test_one_that_is_rendered_out_of_the_page_looks_the_same(
     canvases = "name => [...document.querySelectorAll(`#${name} canvas`)].map(c => c.toDataURL())"
     pictures = page.evaluate(canvases, "late")
     assert pictures == page.evaluate(canvases, name)
-    assert bool(pictures) == (name in {*NETWORKS, "AugmentationExplorer"})
+    assert bool(pictures) == (name in {*NETWORKS, "AugmentationExplorer", "DetectorExplorer"})
 
 
 # ---- A finger, the reader's own colours, zoom ----------------------------------------------------

@@ -4,6 +4,15 @@ from d2lite.data.fashion_mnist import fashion_mnist
 from d2lite.data.help_topics import help_topics
 from d2lite.data.labelled_images import LabelledImages
 from d2lite.data.scenes import Scenes, scenes
+from d2lite.data.small_detector import small_detector
 from d2lite.data.small_nets import small_nets
 
-__all__ = ["LabelledImages", "Scenes", "fashion_mnist", "help_topics", "scenes", "small_nets"]
+__all__ = [
+    "LabelledImages",
+    "Scenes",
+    "fashion_mnist",
+    "help_topics",
+    "scenes",
+    "small_detector",
+    "small_nets",
+]

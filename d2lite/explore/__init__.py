@@ -8,6 +8,7 @@ from d2lite.explore.backward import BackwardExplorer
 from d2lite.explore.boxes import BoxesExplorer
 from d2lite.explore.channels import ChannelsExplorer
 from d2lite.explore.convolution import ConvolutionExplorer
+from d2lite.explore.detector import DetectorExplorer
 from d2lite.explore.lenet import LeNetExplorer
 from d2lite.explore.normalization import NormalizationExplorer
 from d2lite.explore.optimizer import OptimizerExplorer
@@ -27,6 +28,7 @@ __all__ = [
     "BoxesExplorer",
     "ChannelsExplorer",
     "ConvolutionExplorer",
+    "DetectorExplorer",
     "LeNetExplorer",
     "NormalizationExplorer",
     "OptimizerExplorer",
