@@ -8,6 +8,8 @@ exceeding YOLO series in 2021", the neighbors of the center's cell.
 Boxes are in pixels, (x1, y1, x2, y2); distances are in strides, (left, top, right, bottom).
 """
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,17 +25,17 @@ class YOLO(nn.Module):
     """Map gray images (N, 1, 4H, 4W) to logits (N, C, H, W) and distances (N, 4, H, W).
 
     >>> sum(parameter.numel() for parameter in YOLO(classes=10).parameters())
-    98302
+    102782
     """
 
-    @checked(classes=integer(at_least=1), width=integer(at_least=4))
-    def __init__(self, classes: int = 10, width: int = 64):
+    @checked(classes=integer(at_least=1), width=integer(at_least=3))
+    def __init__(self, classes: int = 10, width: int = 48):
         super().__init__()
-        channels = [1, width // 4, width // 2, width, width, width]
+        channels = [1, width // 3, 2 * width // 3] + 5 * [width]
         self.body = nn.Sequential()
-        for i in range(5):
-            self.body.append(nn.Conv2d(channels[i], channels[i + 1], 3, padding=1, bias=False))
-            self.body.extend([nn.BatchNorm2d(channels[i + 1]), nn.ReLU()])
+        for i, (before, after) in enumerate(pairwise(channels)):
+            self.body.append(nn.Conv2d(before, after, 3, padding=1, bias=False))
+            self.body.extend([nn.BatchNorm2d(after), nn.ReLU()])
             if i < 2:
                 self.body.append(nn.MaxPool2d(2))
         self.logits = nn.Conv2d(width, classes, 1)
