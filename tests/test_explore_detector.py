@@ -87,7 +87,7 @@ def test_scenes_are_the_same_in_python(found: list[dict]) -> None:
         target = explorer.target
         assert [t["label"] for t in each["targets"]] == target["labels"].tolist()
         assert [t["box"] for t in each["targets"]] == target["boxes"].tolist()
-        assert torch.allclose(torch.tensor(each["visible"]), target["visible"])
+        assert torch.allclose(torch.tensor(each["visible"], dtype=torch.float32), target["visible"])
         assert target["visible"].min() >= LEAST_VISIBLE
         numbers.add(len(each["garments"]))
     assert numbers == {1, 2, 3, 4}
@@ -277,7 +277,10 @@ def agree(page: Page, explorer: DetectorExplorer) -> None:
 
 def place(page: Page) -> dict[str, int]:
     fields = {"x": "left x", "y": "top y", "size": "size"}
-    return {name: int(page.get_by_label(text).input_value()) for name, text in fields.items()}
+    return {
+        name: int(page.get_by_role("spinbutton", name=text).input_value())
+        for name, text in fields.items()
+    }
 
 
 def test_each_control_does_what_python_does(show: Callable[..., Page]) -> None:
@@ -325,14 +328,16 @@ def test_garments_come_move_grow_and_go_by_keyboard(show: Callable[..., Page]) -
         scene.press("Shift+ArrowRight")
     settle(page)
     assert place(page) == {"x": 27, "y": 19, "size": 32}
-    page.get_by_label("left x").fill("30")
-    page.get_by_label("size").fill("16")
+    page.get_by_role("spinbutton", name="left x").fill("30")
+    page.get_by_role("spinbutton", name="size").fill("16")
     explorer.garments = [BAG, {"index": 1, "x": 30, "y": 19, "size": 16}]
     agree(page, explorer)
     for wrong in ("49", "", "1.5"):
-        page.get_by_label("left x").fill(wrong)
-        expect(page.get_by_label("left x")).to_have_attribute("aria-invalid", "true")
-    page.get_by_label("left x").blur()
+        page.get_by_role("spinbutton", name="left x").fill(wrong)
+        expect(page.get_by_role("spinbutton", name="left x")).to_have_attribute(
+            "aria-invalid", "true"
+        )
+    page.get_by_role("spinbutton", name="left x").blur()
     settle(page)
     assert place(page)["x"] == 30
     page.get_by_role("button", name="Garment 1 Bag").press("ArrowLeft")

@@ -27,10 +27,10 @@ export function suppress(predictions, threshold, perClass) {
   const steps = [];
   for (let left = ranked(predictions); left.length;) {
     const [kept, ...others] = left, { box, label } = predictions[kept];
-    const overlaps = (i) => iou(box, predictions[i].box) > threshold &&
-      !(perClass && predictions[i].label !== label);
-    steps.push({ kept, dropped: others.filter(overlaps) });
-    left = others.filter((i) => !overlaps(i));
+    const dropped = others.filter((i) => !(perClass && predictions[i].label !== label) &&
+      iou(box, predictions[i].box) > threshold), gone = new Set(dropped);
+    steps.push({ kept, dropped });
+    left = others.filter((i) => !gone.has(i));
   }
   return steps;
 }
