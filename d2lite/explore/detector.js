@@ -405,7 +405,7 @@ function render({ model, el }) {
       ? Math.max(...answer.scores.subarray(cell * C, cell * C + C)) : answer.scores[cell * C + kind]);
     heat.paint(cells, tones(output), 1);
     const top = cells.indexOf(Math.max(...cells));
-    say(hottest, `Highest: ${two(cells[top])}, row ${Math.floor(top / GRID)}, column ${top % GRID}.`);
+    say(hottest, `Highest ${two(cells[top])}: row ${Math.floor(top / GRID)}, column ${top % GRID}.`);
     heat.canvas.ariaLabel = `Score of each cell, ${classes[kind] ?? any}: at most ${two(cells[top])}`;
     overHeat.replaceChildren(thin(targets.map(({ box }) => box), "ink"));
     overAll.replaceChildren(thin(candidates.map(({ box }) => box), "input"));
