@@ -30,7 +30,7 @@ from d2lite.data import scenes
 from d2lite.nets.yolo import YOLO, decode, detect, yolo_loss
 from d2lite.schedules import triangular
 
-SCENES, BATCH, SEEDS = 16_000, 32, range(3)
+SCENES, BATCH, SEEDS = 16_000, 16, range(3)
 HEAD = ["Way", "Arithmetic", "Parameters", "Seed", "Steps", "CPU-seconds", "AP50", "AP75"]
 
 Found = list[dict[str, Tensor]]

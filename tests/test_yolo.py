@@ -121,7 +121,7 @@ def test_loss_by_hand():
     torch.testing.assert_close(none, torch.tensor(8 * 2.0).log() * 0 + 8 * torch.tensor(2.0).log())
     boxes = torch.tensor([[[0.0, 0, 4, 4]]])  # cell (0, 0), all distances 0.5: an IoU of 1/4
     one = yolo_loss(Answer(*outputs), torch.zeros(1, 1, 8, 8), boxes, labels, radius=0)
-    torch.testing.assert_close(one, 8 * torch.tensor(2.0).log() + 0.75)
+    torch.testing.assert_close(one, 8 * torch.tensor(2.0).log() + 5 * 0.75)
 
 
 def test_scenes_without_objects_have_a_loss():

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from d2lite.boxes import evaluate_detections, nms
 from d2lite.data import fashion_mnist, scenes
-from d2lite.nets.yolo import STRIDE, YOLO, assign, cell_centers
+from d2lite.nets.yolo import BOX_WEIGHT, STRIDE, YOLO, assign, cell_centers
 from d2lite.schedules import triangular
 
 STEPS, BATCH, WIDTH, SEEDS, ANCHOR = 100, 32, 24, range(5), 22.0
@@ -114,7 +114,7 @@ def loss_of(
     targets = torch.zeros_like(logits)
     targets[n, labels[n, g], y, x] = 1
     fits = iou(boxes_of(distances, anchors)[n, y, x], boxes[n, g])
-    return (of_scores(logits, targets, kind) + (1 - fits).sum()) / max(len(n), 1)
+    return (of_scores(logits, targets, kind) + BOX_WEIGHT * (1 - fits).sum()) / max(len(n), 1)
 
 
 def learn(arm: str, rate: float, seed: int, data: tuple[Tensor, ...]) -> YOLO:

@@ -20,6 +20,9 @@ from d2lite.checks import checked, integer, number, tensor
 #: Height and width of a cell, in pixels.
 STRIDE = 4
 
+#: How much heavier a box is than a score in the loss, as in the first YOLO.
+BOX_WEIGHT = 5.0
+
 
 class YOLO(nn.Module):
     """Map gray images (N, 1, 4H, 4W) to logits (N, C, H, W) and distances (N, 4, H, W).
@@ -108,7 +111,7 @@ def yolo_loss(
     wanted = torch.cat([center - start, end - center], 1) / STRIDE
     of_boxes = 1 - iou_of_distances(distances[n, :, y, x], wanted)
     of_scores = F.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
-    return (of_scores + of_boxes.sum()) / max(len(n), 1)
+    return (of_scores + BOX_WEIGHT * of_boxes.sum()) / max(len(n), 1)
 
 
 def decode(logits: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:
