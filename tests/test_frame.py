@@ -220,7 +220,7 @@ def test_a_garment_is_dragged_before_a_detector(show: Callable) -> None:
     )
     page = show(explorer)
     box = page.get_by_role("application").bounding_box()
-    x, y = (box[name] + 60 / 64 * box["width"] for name in "xy")
+    x, y = (box[name] + 46 / 64 * box["width"] for name in "xy")
 
     def act() -> int:
         for i in range(20):

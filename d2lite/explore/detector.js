@@ -349,7 +349,7 @@ function render({ model, el }) {
           h("div", {}, h("p", { class: "d2-title" }, "Boxes before NMS"),
             h("div", { class: "d2-maps" }, all.canvas, overAll), beforeNMS)),
         says)),
-    part("Put garments into the scene",
+    part(`Put garments into the scene, ${MOST} at most`,
       h("div", { class: "d2-thumbs" }, ...rack.map(({ element }) => element)),
       h("p", { class: "d2-hint" }, "Drag a garment to move it, its corner to resize it. Arrow keys ",
         "move the chosen one, with Shift they resize it, Delete removes it.")),
