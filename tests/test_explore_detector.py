@@ -368,7 +368,8 @@ def test_garments_come_move_grow_and_go_by_keyboard(show: Callable[..., Page]) -
     explorer.garments = [*explorer.garments[1:], BAG | {"x": 9}]
     agree(page, explorer)
     expect(page.get_by_role("button", name="To the front")).to_be_disabled()
-    page.get_by_role("application").press("Delete")
+    page.get_by_role("button", name="Garment 2 Bag").press("Delete")
+    expect(page.get_by_role("button", name="Garment 1 Trouser")).to_be_focused()
     page.get_by_role("button", name="Remove").press("Enter")
     settle(page)
     expect(page.get_by_role("button", name="Remove")).to_be_disabled()

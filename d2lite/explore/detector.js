@@ -212,7 +212,7 @@ function render({ model, el }) {
     .map((name) => [name, get(name)])));
   const garments = () => get("garments"), chosen = () => Math.min(get("selected"), garments().length - 1);
   const mine = () => garments()[chosen()], none = () => chosen() < 0;
-  const nameOf = ({ index }) => classes[labels[index]], full = () => garments().length >= MOST;
+  const nameOf = ({ index }) => classes[labels[index]];
   const choose = (i) => view.set("selected", i);
   const change = (i, part) => view.set("garments",
     garments().map((each, k) => k === i ? placed({ ...each, ...part }) : each));
@@ -226,7 +226,11 @@ function render({ model, el }) {
     if (!(move || gone) || i < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     const { x, y, size } = garments()[i];
-    if (gone) return leave(i);
+    if (gone) {
+      leave(i);
+      if (event.currentTarget !== stage) rows[chosen()]?.element.focus();
+      return;
+    }
     if (i !== chosen()) choose(i);
     change(i, event.shiftKey ? { size: size + move[0] + move[1] } : { x: x + move[1], y: y + move[0] });
   };
@@ -427,7 +431,7 @@ function render({ model, el }) {
         : `${lookOf(i)}: IoU ${two(overlaps[j])} with ${j + 1}`, hits[i] >= 0);
     });
     say(more, detections.length > SHOWN ? `and ${detections.length - SHOWN} more` : "");
-    for (const { element } of rack) element.disabled = full();
+    for (const { element } of rack) element.disabled = targets.length >= MOST;
     remove.disabled = own < 0;
     front.disabled = own < 0 || own === targets.length - 1;
 
