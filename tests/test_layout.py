@@ -46,6 +46,14 @@ DISTORTED = """() => [...document.querySelectorAll(".bd-article img[width][heigh
   .filter(([, shown, own]) => Math.abs(shown / own - 1) > 0.02)"""
 
 
+# Formulas of which a part is cut off: no one can scroll to what lies left of their block.
+CUT = """() => [...document.querySelectorAll("div.math")].filter((e) => e.checkVisibility())
+  .flatMap((e) => [...e.querySelectorAll(".katex-html .base")]
+    .map((part) => [part.textContent, part.getBoundingClientRect(), e.getBoundingClientRect()]))
+  .filter(([, part, block]) => part.left < block.left - 1 || part.right > block.right + 1)
+  .map(([text]) => text)"""
+
+
 @pytest.mark.parametrize("name", READ)
 def test_nothing_jumps_and_no_width_scrolls(browser: Browser, origin: str, name: str) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844})
@@ -61,6 +69,7 @@ def test_nothing_jumps_and_no_width_scrolls(browser: Browser, origin: str, name:
         beyond = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert beyond <= 0, f"{beyond} px too wide at {width} px"
         assert page.evaluate(DISTORTED) == [], f"distorted at {width} px"
+        assert page.evaluate(CUT) == [], f"cut at {width} px"
     assert page.evaluate(WIDE_CODE) == [], "code scrolls at 1280 px"
     page.close()
 
