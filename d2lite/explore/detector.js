@@ -237,7 +237,7 @@ function render({ model, el }) {
 
   // The scene. A mouse drags garments; a finger, which also scrolls, the chosen one's handles.
   const picture = tiled(1, CANVAS, CANVAS, 1, 0, { "aria-label": "The scene" });
-  const marks = h("svg", { "aria-hidden": true });
+  const marks = h("svg", { "aria-hidden": "true" });
   const handles = ["move", "nwse-resize"].map((cursor) =>
     h("i", { class: "d2-handle", style: `cursor: ${cursor}` }));
   const stage = h("div", { class: "d2-stage", tabindex: 0, role: "application", onkeydown },
@@ -278,7 +278,7 @@ function render({ model, el }) {
 
   // What to put there, and the chosen garment.
   const rack = labels.map((label, index) => {
-    const { canvas, paint } = tiled(1, SIDE, SIDE, 1, 0, { "aria-hidden": true, role: "presentation" });
+    const { canvas, paint } = tiled(1, SIDE, SIDE, 1, 0, { "aria-hidden": "true", role: "presentation" });
     const element = button("", () => view.set({ selected: garments().length, garments: [...garments(),
       placed({ index, x: 20 + 6 * garments().length, y: 20, size: 24 })] }),
     { class: "d2-thumb", "aria-label": `Add garment ${index + 1}, ${classes[label]}` });
@@ -310,7 +310,7 @@ function render({ model, el }) {
   const item = (tag, attributes) => {
     const icon = h("path", { fill: "none", "stroke-width": 2.5 }), name = h("b"), verdict = h("span");
     const element = h(tag, attributes, h("svg", { viewBox: "0 0 10.5 10", width: 14, height: 14,
-      "aria-hidden": true }, icon), name, verdict);
+      "aria-hidden": "true" }, icon), name, verdict);
     return { element, show(text, short, isHit) {
       icon.setAttribute("d", MARKS[isHit ? "hit" : "miss"]);
       icon.setAttribute("stroke", tone(LOOKS[isHit ? "hit" : "miss"][0]));
@@ -327,7 +327,7 @@ function render({ model, el }) {
   const heat = tiled(1, GRID, GRID, 1);
   const all = tiled(1, CANVAS, CANVAS, 1, 0, { "aria-label": "All boxes above the score, before NMS" });
   const [overHeat, overAll] = [0, 1].map(() =>
-    h("svg", { viewBox: `0 0 ${CANVAS} ${CANVAS}`, "aria-hidden": true }));
+    h("svg", { viewBox: `0 0 ${CANVAS} ${CANVAS}`, "aria-hidden": "true" }));
   const beforeNMS = h("p", { class: "d2-hint" }), hottest = h("p", { class: "d2-hint" });
   const says = readout(), tells = readout(), any = "any class";
   const part = (title, ...children) => h("div", { class: "d2-part", role: "group", "aria-label": title },
