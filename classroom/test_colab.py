@@ -194,6 +194,15 @@ EXPLORERS: dict[str, dict[str, Any]] = {
         "row": 1,
         "column": 1,
     },
+    "DetectorExplorer": {
+        "garments": [{"index": 3, "x": 10, "y": 20, "size": 24}],
+        "selected": 1,
+        "score_threshold": 0.5,
+        "nms_threshold": 0.25,
+        "per_class": False,
+        "heat_class": 8,
+        "seed": 7,
+    },
     "GANExplorer": {
         "loss": "hinge",
         "lr_generator": 0.01,

@@ -276,6 +276,7 @@ def test_one_that_is_rendered_out_of_the_page_looks_the_same(
         in {
             *NETWORKS,
             "AugmentationExplorer",
+            "DetectorExplorer",
             "GANExplorer",
             "LatentExplorer",
         }

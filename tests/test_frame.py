@@ -21,6 +21,7 @@ from d2lite.explore import (
     BackwardExplorer,
     BoxesExplorer,
     ConvolutionExplorer,
+    DetectorExplorer,
     GANExplorer,
     LatentExplorer,
     LeNetExplorer,
@@ -213,6 +214,28 @@ def test_a_box_is_dragged(show: Callable) -> None:
     page.mouse.down()
     assert cost(page, act) < FRAME
     assert page.get_by_label("left x₁").input_value() != "0"
+
+
+def test_a_garment_is_dragged_before_a_detector(show: Callable) -> None:
+    """The whole network, all boxes of any score and no NMS."""
+    garments = [{"index": i, "x": 6 * i, "y": 6 * i, "size": 32} for i in range(6)]
+    explorer = DetectorExplorer(
+        garments=garments, selected=5, score_threshold=0.05, nms_threshold=1.0
+    )
+    page = show(explorer)
+    box = page.get_by_role("application").bounding_box()
+    x, y = (box[name] + 46 / 64 * box["width"] for name in "xy")
+
+    def act() -> int:
+        for i in range(20):
+            page.mouse.move(x - 9 * i, y - 9 * (i % 5))
+            page.evaluate("() => new Promise(requestAnimationFrame)")
+        return 20
+
+    page.mouse.move(x, y)
+    page.mouse.down()
+    assert cost(page, act) < FRAME
+    assert page.get_by_label("left x").input_value() != "30"
 
 
 def test_the_point_of_a_latent_map_is_dragged(show: Callable) -> None:

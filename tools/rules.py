@@ -64,6 +64,7 @@ _layer = {
     "dilation": whole(1, 32),
 }
 _box = {"box": array(number(0, 64), 4, 4), "label": whole(0, 9)}
+_garment = {"index": whole(0, 39), "x": whole(0, 48), "y": whole(0, 48), "size": whole(16, 32)}
 _schedules = ["constant", "step_decay", "cosine", "one_cycle", "triangular"]
 #: What functions read that explorers have of their own.
 READS: dict[str, Schema] = {
@@ -71,6 +72,7 @@ READS: dict[str, Schema] = {
     "boxes._predictions": array(record(_box | {"score": number(0, 1)}), 0, 12),
     "boxes._targets": array(record(_box), 1, 9),
     "channels._table": array(array(whole(0, 1), 1, 16), 1, 16),
+    "detector._garments": array(record(_garment), 0, 6),
     "latent._point": array(number(-100, 100), 2, 2),
     "network.read_pixels": array(whole(0, 255), 784, 784),
     "normalization._values": array(array(array(CELL, 1, 4), 1, 6), 1, 4),

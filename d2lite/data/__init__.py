@@ -5,6 +5,7 @@ from d2lite.data.help_topics import help_topics
 from d2lite.data.labelled_images import LabelledImages
 from d2lite.data.latent_nets import latent_nets
 from d2lite.data.scenes import Scenes, scenes
+from d2lite.data.small_detector import small_detector
 from d2lite.data.small_nets import small_nets
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "help_topics",
     "latent_nets",
     "scenes",
+    "small_detector",
     "small_nets",
 ]

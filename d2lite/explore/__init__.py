@@ -8,6 +8,7 @@ from d2lite.explore.backward import BackwardExplorer
 from d2lite.explore.boxes import BoxesExplorer
 from d2lite.explore.channels import ChannelsExplorer
 from d2lite.explore.convolution import ConvolutionExplorer
+from d2lite.explore.detector import DetectorExplorer
 from d2lite.explore.gan import GANExplorer
 from d2lite.explore.latent import LatentExplorer
 from d2lite.explore.lenet import LeNetExplorer
@@ -29,6 +30,7 @@ __all__ = [
     "BoxesExplorer",
     "ChannelsExplorer",
     "ConvolutionExplorer",
+    "DetectorExplorer",
     "GANExplorer",
     "LatentExplorer",
     "LeNetExplorer",

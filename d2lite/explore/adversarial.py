@@ -28,7 +28,7 @@ def _single(value: Any) -> int | None:
     return size if not sizes and isinstance(size, int) else None
 
 
-def _told(layer: nn.Module) -> dict[str, Any] | None:
+def told(layer: nn.Module) -> dict[str, Any] | None:
     """Say what a layer is, as the figure's engine takes it; None if that has none like it."""
     match layer:
         case nn.Conv2d(groups=1, dilation=(1, 1), padding_mode="zeros"):
@@ -193,13 +193,13 @@ class AdversarialExplorer(Explorer):
             check(f"models[{name!r}]", model, instance(nn.Sequential))
             self.networks[name] = shipped(model)
             for layer in self.networks[name]:
-                if _told(layer) is None:
+                if told(layer) is None:
                     raise TypeError(f"models[{name!r}]: {layer}: the figure has no such layer")
             if (shape := self.networks[name](images[:1]).shape) != (1, 10):
                 raise ValueError(f"models[{name!r}]: gives {tuple(shape)}, must be (1, 10) scores")
         fixed = {
             "names": list(self.networks),
-            "layers": [list(map(_told, model)) for model in self.networks.values()],
+            "layers": [list(map(told, model)) for model in self.networks.values()],
             "weights": b"".join(map(pack, self.networks.values())),
             "side": side,
             "gallery": (images * LEVELS).round().byte().numpy().tobytes(),

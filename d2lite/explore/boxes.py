@@ -134,7 +134,7 @@ class BoxesExplorer(Explorer):
     ([0, 1, 3, 4, 5, 6], 0.629)
     """
 
-    parts = ("chart",)
+    parts = ("chart", "detections")
     classes = traitlets.List(list(CLASSES), read_only=True).tag(sync=True)
     image = Read([], _pixels)
     targets = Read([], _targets)
