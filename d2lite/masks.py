@@ -112,33 +112,3 @@ def near_edge(target: Tensor, distance: int) -> Tensor:
     x = target[:, None].double()
     most, least = (F.max_pool2d(y, 2 * distance + 1, 1, distance) for y in (x, -x))
     return (most != -least)[:, 0]
-
-
-def _labels_fit(scores: Tensor, target: Tensor) -> None:
-    N, K, *size = scores.shape
-    if target.shape != (N, *size):
-        raise ValueError(f"target{given(target)}: must be {(N, *size)}")
-    if not 0 <= target.min() <= target.max() < K:
-        raise ValueError(f"target: must have classes from 0 to {K - 1}")
-
-
-@checked(_labels_fit, scores=tensor("(N, K, H, W)"), target=_label_map)
-def dice_loss(scores: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
-    """Compute 1 − the soft Dice coefficient, as a mean over the classes, a scalar.
-
-    That of a class is 2 Σ p·g / (Σ p + Σ g), with p the softmax's probability of it and g = 1 where
-    it is, over all pixels of the batch. So a small class counts as much as a large one. After
-    Milletari et al., "V-Net", 2016, who square p and g in the denominator.
-
-    Args:
-        scores: (N, K, H, W).
-        target: Label map, (N, H, W).
-        smooth: Added above and below, so that a class that is absent does not divide by 0.
-
-    >>> dice_loss(torch.tensor([[[[30.0, 0.0]], [[0.0, 30.0]]]]), torch.tensor([[[0, 1]]]))
-    tensor(0.)
-    """
-    p = scores.softmax(1)
-    g = F.one_hot(target, scores.shape[1]).movedim(-1, 1).to(p.dtype)
-    both, either = (p * g).sum((0, 2, 3)), (p + g).sum((0, 2, 3))
-    return 1 - ((2 * both + smooth) / (either + smooth)).mean()
