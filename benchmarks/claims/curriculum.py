@@ -4,7 +4,7 @@
 
 Pictures halved to 14 × 14, a CNN of 18,394 parameters, 1,000 garments, batches of 50, momentum
 0.9, a rate that falls along a cosine to 0. ``true`` labels, or ``noisy`` ones: 40 % of them are of
-another kind, and so are 40 % of those that the choice of settings looks at. 600 or 150
+another class, and so are 40 % of those that the choice of settings looks at. 600 or 150
 steps; with true labels also 50.
 
 Hard is what a network of the same form, which has not seen the garment, has a high loss on: four
@@ -17,7 +17,7 @@ folds, two rounds, 120 steps each. Where labels are noisy, the scores know nothi
 - ``scorer``: five of these ten, ``easy`` and ``drop`` at the same settings, by other scores.
 
 ``epochs`` draws each garment once an epoch, all others draw from the pool at each step anew.
-``stopped`` is kept at its best moment; ``balanced`` is easy first within each kind.
+``stopped`` is kept at its best moment; ``balanced`` is easy first within each class.
 
 ``Pace`` is the share of the steps until all garments are in the pool, which begins at a fifth; at
 1.6 they never are. ``Dropped`` is left out from start to end. One row for each network.
@@ -60,7 +60,7 @@ def linear(seed: int) -> nn.Sequential:
 
 
 def mislabel(labels: Tensor, source: torch.Generator) -> Tensor:
-    """Give 40 % of the labels (N,) another kind."""
+    """Give 40 % of the labels (N,) another class."""
     labels, wrong = labels.clone(), round(0.4 * len(labels))
     chosen = torch.randperm(len(labels), generator=source)[:wrong]
     labels[chosen] += torch.randint(1, 10, (wrong,), generator=source)
@@ -148,7 +148,7 @@ LOSSES = {"smoothing": partial(cross_entropies, label_smoothing=0.2), "robust": 
 
 
 def within_kinds(score: Tensor, labels: Tensor) -> Tensor:
-    """Rank each garment among those of its label, from 0 to 1, so that all kinds come at once."""
+    """Rank each garment among those of its label, from 0 to 1, so that all classes come at once."""
     rank = torch.empty(COUNT)
     for kind in range(10):
         own = (labels == kind).nonzero().flatten()

@@ -9,11 +9,11 @@ and tested on 5,000 garments. The rows of the tuning have no test. A seed has it
 and order.
 
 - ``teacher``: the networks that teach.
-- ``labels``, ``1000``, ``8000``: students of 1,000 labelled garments; labels alone, or soft labels
+- ``labels``, ``1000``, ``8000``: students of 1,000 labeled garments; labels alone, or soft labels
   of a teacher that learned from the same 1,000, or from 8,000; and with parts of them destroyed.
-- ``unlabelled``: a teacher of 1,000 labels gives soft labels to 8,000 garments.
-- ``unseen class``: students that never see one kind, from the soft labels of a teacher that has;
-  then a number is added to its score, for which a tenth of the choosing garments get its name.
+- ``unlabeled``: a teacher of 1,000 labels gives soft labels to 8,000 garments.
+- ``unseen class``: students that never see one class, from the soft labels of a teacher that has;
+  then a number is added to its score, for which a tenth of the garments for choosing get its name.
 - ``hints``: eight narrow layers or two wide ones; labels, a teacher, or hints for 100 of the steps.
 
 One row for each network.
@@ -247,13 +247,13 @@ def dark_knowledge(of_8000: Tensor) -> Iterator[list]:
     for change in ("teacher", "permuted", "hard"):
         settings = [(1, 1)] if change == "hard" else [(1, 1), (3, 1)]
         yield from arm(
-            "unlabelled", change, without_labels(change), settings, 2 * STEPS, [0.1, 0.3],
+            "unlabeled", change, without_labels(change), settings, 2 * STEPS, [0.1, 0.3],
             TUNING[:2], range(5),
         )  # fmt: skip
 
 
 def unseen_class(of_8000: Tensor) -> Iterator[list]:
-    """Students that never see one kind of garment; then one number is added to its score."""
+    """Students that never see one class of garments; then one number is added to its score."""
     seeds = [*TUNING, *range(5)]
 
     def lesson(name: str, T: float, weight: float, seed: int, hidden: int) -> Lesson:
