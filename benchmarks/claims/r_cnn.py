@@ -1,6 +1,6 @@
 """R-CNN, Fast R-CNN, Faster R-CNN on the same scenes; and RoIPool against RoIAlign by stride.
 
-    python benchmarks/claims/r_cnn.py    # writes r_cnn.csv beside it; about 5 CPU-minutes
+    python benchmarks/claims/r_cnn.py    # writes r_cnn.csv beside it; about 8 CPU-minutes
 
 What stands in the table already is not run again: delete it to begin anew.
 
@@ -12,7 +12,6 @@ regions of each scene in a step. All have the chapter's backbone and head, with 
   selective search, 24 × 24, and passes each through the network; Fast R-CNN passes the image once
   and reads each proposal from the maps by RoIAlign; Faster R-CNN makes 32 proposals of its own.
   Milliseconds are of the processor, for an image of the test, in batches of 20.
-- ``longer``: Faster R-CNN and Fast R-CNN with 300 steps, at the ladder's best rate.
 - ``stride``: regions read from maps of stride 4 and 16, by RoIPool and RoIAlign. The proposals
   are the same for all: those of one Faster R-CNN, trained as in the ladder.
 
@@ -50,7 +49,7 @@ from d2lite.selective_search import selective_search
 from d2lite.train import fit
 
 RATES, MORE, CHANNELS = [0.01, 0.03, 0.1], {0.01: 0.003, 0.1: 0.3, 0.3: 1.0}, 32
-EPOCHS = {"ladder": 4, "stride": 4, "longer": 12}
+EPOCHS = 4
 HEAD = ["Kind", "Way", "Stride", "Rate", "Steps", "Seed"]
 HEAD += [f"{on} {ap}" for on in ("Choosing", "Test") for ap in ("AP50", "AP75", "AP")]
 HEAD += ["Proposals ms", "Features ms", "Heads ms", "Training s"]
@@ -129,21 +128,20 @@ def detect(model: nn.Module, data: Scenes, found: Tensor | None) -> tuple[list, 
 def row(kind: str, way: str, stride: int, rate: float, seed: int, sets: dict) -> list:
     """Train a network and judge it; the row of the table."""
     torch.manual_seed(seed)
-    epochs = EPOCHS[kind]
     own = way == "Faster R-CNN"
     model = FasterRCNN(CHANNELS, stride) if own else Regions(way, stride)
     data = LEARN.tensors if own else (*LEARN.tensors, sets[LEARN])
     start = time.process_time()
-    fit(model, data, loss=loss if own else lesson, epochs=epochs, batch_size=16, lr=rate, seed=seed)
+    fit(model, data, loss=loss if own else lesson, epochs=EPOCHS, batch_size=16, lr=rate, seed=seed)
     training = time.process_time() - start
     aps = []
     for data in (CHOOSE, TEST):
         said, spent = detect(model, data, None if own else sets[data])
         ap = evaluate_detections(said, [data[i][1] for i in range(len(data))], classes=10)
         aps += [round(100 * x.nanmean().item(), 1) for x in (ap[0], ap[5], ap)]
-    if kind != "stride" and not own:
+    if kind == "ladder" and not own:
         spent[0] = sets["ms"]
-    steps = epochs * len(LEARN) // 16
+    steps = EPOCHS * len(LEARN) // 16
     costs = [round(ms, 2) for ms in spent] + [round(training, 1)]
     return [kind, way, stride, rate, steps, seed, *aps, *costs]
 
@@ -163,10 +161,6 @@ def tuned(kind: str, way: str, stride: int) -> Iterator[list]:
         sets = {} if way == "Faster R-CNN" or done else given()
         return done[0] if done else row(kind, way, stride, rate, seed, sets)
 
-    if kind == "longer":
-        rate = best([r for r in TABLE if r[:2] == ["ladder", way] and r[5] == "0"])
-        yield from (once(rate, seed) for seed in (0, 1, 2))
-        return
     tried = []
     for rate in RATES:
         tried.append(once(rate, 0))
@@ -191,7 +185,7 @@ def of_one_network() -> dict:
     """Proposals of one Faster R-CNN for each set."""
     torch.manual_seed(0)
     rpn = FasterRCNN(CHANNELS)
-    fit(rpn, LEARN.tensors, loss=loss, epochs=4, batch_size=16, lr=0.03)
+    fit(rpn, LEARN.tensors, loss=loss, epochs=EPOCHS, batch_size=16, lr=0.03)
     sets = {}
     with torch.no_grad():
         for data in (LEARN, CHOOSE, TEST):
@@ -203,7 +197,6 @@ def of_one_network() -> dict:
 ARMS = [("stride", way, 16) for way in ("RoIPool", "RoIAlign")]
 ARMS += [("ladder", way, 4) for way in ("Faster R-CNN", "Fast R-CNN", "R-CNN")]
 ARMS += [("stride", way, 4) for way in ("RoIPool", "RoIAlign")]
-ARMS += [("longer", way, 4) for way in ("Faster R-CNN", "Fast R-CNN")]
 
 
 def runs(arm: tuple[str, str, int]) -> Iterator[list]:
