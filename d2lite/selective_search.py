@@ -2,13 +2,15 @@
 
 From Uijlings, van de Sande, Gevers and Smeulders, "Selective search for object recognition", IJCV
 2013; it begins with the segments of Felzenszwalb and Huttenlocher, "Efficient graph-based image
-segmentation", IJCV 2004. R-CNN and Fast R-CNN take their proposals from it.
+segmentation", IJCV 2004, which are scikit-image's. R-CNN and Fast R-CNN take their proposals from
+it.
 """
 
 from typing import Any
 
 import numpy as np
 import torch
+from skimage.segmentation import felzenszwalb
 from torch import Tensor
 
 from d2lite.checks import checked, integer, number, tensor
@@ -24,60 +26,7 @@ def _image(value: Any) -> None:
 
 
 @checked(image=_image, scale=number(at_least=0), min_size=integer(at_least=1))
-def felzenszwalb(image: Tensor, scale: float = 0.5, min_size: int = 8) -> Tensor:
-    """Cut a gray image into segments: join neighbors that differ less than each side does within.
-
-    Pixels are joined along edges to their eight neighbors, the smallest difference first. Two
-    segments become one if the edge between them is at most the largest edge inside each, plus
-    ``scale`` / its pixels.
-
-    Args:
-        image: (H, W), from 0 to 1; the paper smooths it first.
-        scale: The larger, the larger the segments.
-        min_size: Smaller segments are joined to a neighbor at the end.
-
-    Returns:
-        (H, W), int64, the number of each pixel's segment, from 0.
-
-    >>> felzenszwalb(torch.tensor([[0.0, 0.0, 0.9, 1.0]]), scale=0.3, min_size=1)
-    tensor([[0, 0, 1, 1]])
-    """
-    values = image.double().numpy()
-    at = np.arange(values.size).reshape(values.shape)
-    cuts: list[tuple[Any, Any]] = [
-        (np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1]),
-        (np.s_[1:, 1:], np.s_[:-1, :-1]), (np.s_[1:, :-1], np.s_[:-1, 1:]),
-    ]  # fmt: skip
-    one, other = (np.concatenate([at[cut[i]].ravel() for cut in cuts]) for i in (0, 1))
-    differences = np.abs(values.flat[one] - values.flat[other])
-    order = differences.argsort(kind="stable")
-    edges = list(
-        zip(one[order].tolist(), other[order].tolist(), differences[order].tolist(), strict=True)
-    )
-    parent, size, inside = at.ravel().tolist(), [1] * values.size, [0.0] * values.size
-
-    def root(pixel: int) -> int:
-        while parent[pixel] != pixel:
-            parent[pixel] = pixel = parent[parent[pixel]]
-        return pixel
-
-    for last in (False, True):
-        for a, b, difference in edges:
-            a, b = root(a), root(b)
-            if a != b and (
-                min(size[a], size[b]) < min_size
-                if last
-                else difference <= min(inside[a] + scale / size[a], inside[b] + scale / size[b])
-            ):
-                parent[b] = a
-                size[a] += size[b]
-                inside[a] = max(difference, inside[a], inside[b])
-    roots = np.array([root(pixel) for pixel in range(values.size)])
-    return torch.from_numpy(np.unique(roots, return_inverse=True)[1].reshape(values.shape))
-
-
-@checked(image=_image, scale=number(at_least=0), min_size=integer(at_least=1))
-def selective_search(image: Tensor, scale: float = 0.5, min_size: int = 8) -> Tensor:
+def selective_search(image: Tensor, scale: float = 128, min_size: int = 8) -> Tensor:
     """Propose boxes: around segments, and around all that comes of joining the two most alike.
 
     Alike are neighbors of similar gray values and similar texture, small ones, and those that fill
@@ -86,8 +35,8 @@ def selective_search(image: Tensor, scale: float = 0.5, min_size: int = 8) -> Te
 
     Args:
         image: (H, W), from 0 to 1.
-        scale: Of the segments; see ``felzenszwalb``.
-        min_size: Of the segments.
+        scale: Of the segments, as scikit-image's ``felzenszwalb`` has it: the larger, the larger.
+        min_size: Smaller segments are joined to a neighbor.
 
     Returns:
         (P, 4), float32, in pixels, each box once. Those that came last, the largest, are first.
@@ -98,7 +47,8 @@ def selective_search(image: Tensor, scale: float = 0.5, min_size: int = 8) -> Te
     tensor([[ 0.,  0., 16., 16.],
             [ 2.,  4.,  9., 12.]])
     """
-    labels, values = felzenszwalb(image, scale, min_size).numpy(), image.double().numpy()
+    values = image.double().numpy()
+    labels = felzenszwalb(values, scale, sigma=0, min_size=min_size)
     count, area = int(labels.max()) + 1, values.size
     sizes = np.bincount(labels.ravel()).astype(float).tolist()
     boxes = [
