@@ -15,13 +15,13 @@ from d2lite.nets.faster_rcnn import (
     decode,
     detections,
     encode,
+    fast_rcnn_loss,
     label_anchors,
     loss,
     make_anchors,
     match_regions,
     overlaps,
     propose,
-    region_loss,
     sample,
 )
 from d2lite.train import fit
@@ -120,10 +120,10 @@ def test_region_loss_is_0_where_all_is_right():
     scores[torch.arange(3), torch.tensor([1, 10, 9])] = 50.0  # the background is the last
     deltas = encode(boxes, rois, WEIGHTS)
     deltas[1] = 7  # of background, nothing is asked
-    assert region_loss(scores, deltas, rois, kinds, boxes) < 1e-5
-    assert region_loss(scores, deltas + 1, rois, kinds, boxes) > 0.5
-    assert region_loss(scores.roll(1, 1), deltas, rois, kinds, boxes) > 10
-    assert region_loss(scores, deltas, rois, 0 * kinds, boxes).isfinite()
+    assert fast_rcnn_loss(scores, deltas, rois, kinds, boxes) < 1e-5
+    assert fast_rcnn_loss(scores, deltas + 1, rois, kinds, boxes) > 0.5
+    assert fast_rcnn_loss(scores.roll(1, 1), deltas, rois, kinds, boxes) > 10
+    assert fast_rcnn_loss(scores, deltas, rois, 0 * kinds, boxes).isfinite()
 
 
 def test_detections_are_moved_and_suppressed_class_by_class():

@@ -117,6 +117,20 @@ def cost(page: Page, act: Callable[[], int]) -> float:
     return best
 
 
+def dragging(page: Page, x: float, y: float, stride: int = 9) -> Callable[[], int]:
+    """Press the mouse at a place; what is returned moves it, a frame for each move."""
+
+    def act() -> int:
+        for i in range(20):
+            page.mouse.move(x + stride * i, y + stride * (i % 5))
+            page.evaluate("() => new Promise(requestAnimationFrame)")
+        return 20
+
+    page.mouse.move(x, y)
+    page.mouse.down()
+    return act
+
+
 @pytest.mark.parametrize(("explorer", "settings", "sliders"), LARGEST)
 def test_a_move_of_a_slider(
     show: Callable, explorer: type[Explorer], settings: dict, sliders: list[str]
@@ -204,15 +218,7 @@ def test_a_box_is_dragged(show: Callable) -> None:
     box = page.get_by_role("application").bounding_box()
     x, y = (box[name] + 10 / 64 * box["width"] for name in "xy")
 
-    def act() -> int:
-        for i in range(20):
-            page.mouse.move(x + 9 * i, y + 9 * (i % 5))
-            page.evaluate("() => new Promise(requestAnimationFrame)")
-        return 20
-
-    page.mouse.move(x, y)
-    page.mouse.down()
-    assert cost(page, act) < FRAME
+    assert cost(page, dragging(page, x, y)) < FRAME
     assert page.get_by_label("left x₁").input_value() != "0"
 
 
@@ -226,15 +232,7 @@ def test_a_garment_is_dragged_before_a_detector(show: Callable) -> None:
     box = page.get_by_role("application").bounding_box()
     x, y = (box[name] + 46 / 64 * box["width"] for name in "xy")
 
-    def act() -> int:
-        for i in range(20):
-            page.mouse.move(x - 9 * i, y - 9 * (i % 5))
-            page.evaluate("() => new Promise(requestAnimationFrame)")
-        return 20
-
-    page.mouse.move(x, y)
-    page.mouse.down()
-    assert cost(page, act) < FRAME
+    assert cost(page, dragging(page, x, y, -9)) < FRAME
     assert page.get_by_label("left x").input_value() != "30"
 
 
@@ -244,15 +242,7 @@ def test_the_point_of_a_latent_map_is_dragged(show: Callable) -> None:
     box = page.get_by_role("application").bounding_box()
     x, y = box["x"] + 60, box["y"] + 60
 
-    def act() -> int:
-        for i in range(20):
-            page.mouse.move(x + 9 * i, y + 9 * (i % 5))
-            page.evaluate("() => new Promise(requestAnimationFrame)")
-        return 20
-
-    page.mouse.move(x, y)
-    page.mouse.down()
-    assert cost(page, act) < FRAME
+    assert cost(page, dragging(page, x, y)) < FRAME
     assert page.get_by_label("z₁").input_value() != "0"
 
 

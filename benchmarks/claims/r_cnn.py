@@ -41,9 +41,9 @@ from d2lite.nets.faster_rcnn import (
     backbone,
     box_head,
     detections,
+    head_loss,
     loss,
     propose,
-    second_loss,
 )
 from d2lite.selective_search import selective_search
 from d2lite.train import fit
@@ -84,7 +84,7 @@ class Regions(nn.Module):
 def lesson(model: Regions, images: Tensor, boxes: Tensor, labels: Tensor, found: Tensor) -> Tensor:
     """Compute the loss of regions given from outside."""
     maps = model.features(images)
-    return second_loss(lambda rois: model.name(maps, rois), found, boxes, labels)
+    return head_loss(lambda rois: model.name(maps, rois), found, boxes, labels)
 
 
 def searched(data: Scenes) -> Tensor:

@@ -39,6 +39,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from d2lite.data import fashion_mnist
+from d2lite.fidelity import frechet_distance
 from d2lite.nets.vae import gaussian_kl
 from d2lite.optim import Adam
 from d2lite.side_by_side import orders
@@ -354,15 +355,6 @@ def gaussian_of(points: Tensor) -> tuple[Tensor, Tensor]:
     return points.mean(0), points.T.cov()
 
 
-def frechet(one: Tensor, other: Tensor) -> float:
-    """Compute the Fréchet distance of two Gaussians, from features (N, F)."""
-    (mean, cov), (mean2, cov2) = (gaussian_of(points.double()) for points in (one, other))
-    values, vectors = torch.linalg.eigh(cov)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    cross = torch.linalg.eigvalsh(root @ cov2 @ root).clamp(min=0).sqrt().sum()
-    return ((mean - mean2) ** 2).sum().item() + (cov.trace() + cov2.trace() - 2 * cross).item()
-
-
 def from_gaussian(points: Tensor, count: int) -> Tensor:
     """Fit a Gaussian to points, and draw others from it."""
     mean, cov = gaussian_of(points)
@@ -393,7 +385,7 @@ def generator_rows() -> Iterator[list]:
         return round(torch.cdist(samples, learn).amin(1).mean().item(), 2)
 
     def judged(samples: Tensor, name: str) -> tuple[float, float]:
-        return round(frechet(features(samples), real[name]), 2), from_nearest(samples)
+        return round(frechet_distance(features(samples), real[name]), 2), from_nearest(samples)
 
     def pca(rank: int, clusters: int) -> Tensor:
         points = (learn - center) @ axes[:rank].T

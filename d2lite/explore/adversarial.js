@@ -364,12 +364,10 @@ function render({ model, el }) {
     say(start, timer ? "Pause" : "Play");
     onward.disabled = asked() >= total();
   }
-  const theme = new MutationObserver(later);
-  for (const element of [document.documentElement, document.body])
-    theme.observe(element, { attributes: true });
+  const unfollow = followTheme(later);
   return view.mount(el, root, show, () => {
     clearInterval(timer);
-    theme.disconnect();
+    unfollow();
   });
 }
 

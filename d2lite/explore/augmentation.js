@@ -447,10 +447,8 @@ function render({ model, el }) {
     showHistogram(x, early && augment({ ...state, normalize: "last" }, gallery, draw).x);
     say(says, reading(state, all, classes, labels[garment]));
   }
-  const theme = new MutationObserver(later);
-  for (const element of [document.documentElement, document.body])
-    theme.observe(element, { attributes: true });
-  return view.mount(el, root, show, () => theme.disconnect());
+  const unfollow = followTheme(later);
+  return view.mount(el, root, show, unfollow);
 }
 
 export default { render, fits };

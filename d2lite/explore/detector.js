@@ -444,12 +444,10 @@ function render({ model, el }) {
     if (!says.textContent) speak();
     else speech = setTimeout(speak, 150);
   }
-  const watch = new MutationObserver(later);
-  for (const element of [document.documentElement, document.body])
-    watch.observe(element, { attributes: true });
+  const unfollow = followTheme(later);
   return view.mount(el, root, show, () => {
     clearTimeout(speech);
-    watch.disconnect();
+    unfollow();
   });
 }
 

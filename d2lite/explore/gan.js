@@ -352,18 +352,10 @@ function render({ model, el }) {
     if (!going()) say(words, reading(game, found));
   }
 
-  const hidden = () => { if (document.hidden) stop(); };
-  const far = new IntersectionObserver(([{ isIntersecting }]) => { if (!isIntersecting) stop(); },
-    { rootMargin: "100% 0px" });
-  const theme = new MutationObserver(later);
-  for (const element of [document.documentElement, document.body])
-    theme.observe(element, { attributes: true });
-  document.addEventListener("visibilitychange", hidden);
-  far.observe(root);
+  const unwatch = pauseUnseen(root, stop), unfollow = followTheme(later);
   return view.mount(el, root, show, () => {
-    far.disconnect();
-    theme.disconnect();
-    document.removeEventListener("visibilitychange", hidden);
+    unwatch();
+    unfollow();
   });
 }
 

@@ -346,12 +346,10 @@ function render({ model, el }) {
     if (!says.textContent) for (const [line, text] of lines) say(line, text);
     else speech = setTimeout(() => { for (const [line, text] of lines) say(line, text); }, 150);
   }
-  const theme = new MutationObserver(later);
-  for (const element of [document.documentElement, document.body])
-    theme.observe(element, { attributes: true });
+  const unfollow = followTheme(later);
   return view.mount(el, root, show, () => {
     clearTimeout(speech);
-    theme.disconnect();
+    unfollow();
   });
 }
 

@@ -307,10 +307,8 @@ function render({ model, el }) {
     showMarks(layer, found);
     say(why, explanation(layer, found, classes, get("activation"), get("pool")));
   }
-  const theme = new MutationObserver(later);
-  for (const element of [document.documentElement, document.body])
-    theme.observe(element, { attributes: true });
-  return view.mount(el, root, show, () => theme.disconnect());
+  const unfollow = followTheme(later);
+  return view.mount(el, root, show, unfollow);
 }
 
 export default { render, fits };

@@ -100,3 +100,24 @@ function chances(classes) {
       });
     } };
 }
+
+/** Draw anew when the theme changes, since a canvas keeps its colors. What is returned ends it. */
+function followTheme(later) {
+  const theme = new MutationObserver(later);
+  for (const element of [document.documentElement, document.body])
+    theme.observe(element, { attributes: true });
+  return () => theme.disconnect();
+}
+
+/** Pause what goes on by itself where nobody sees it. What is returned ends it. */
+function pauseUnseen(root, pause) {
+  const hidden = () => { if (document.hidden) pause(); };
+  const far = new IntersectionObserver(([{ isIntersecting }]) => { if (!isIntersecting) pause(); },
+    { rootMargin: "100% 0px" });
+  document.addEventListener("visibilitychange", hidden);
+  far.observe(root);
+  return () => {
+    far.disconnect();
+    document.removeEventListener("visibilitychange", hidden);
+  };
+}

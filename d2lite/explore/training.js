@@ -587,20 +587,12 @@ function render({ model, el }) {
   }
 
   const pause = () => { if (going) train("none"); };
-  const hidden = () => { if (document.hidden) pause(); };
-  const far = new IntersectionObserver(([{ isIntersecting }]) => { if (!isIntersecting) pause(); },
-    { rootMargin: "100% 0px" });
-  const theme = new MutationObserver(later);
-  for (const element of [document.documentElement, document.body])
-    theme.observe(element, { attributes: true });
-  document.addEventListener("visibilitychange", hidden);
-  far.observe(root);
+  const unwatch = pauseUnseen(root, pause), unfollow = followTheme(later);
   return view.mount(el, root, show, () => {
     if (session && hostScript()) model.set({ history: [], packed: none() }); // the page keeps nothing
     end();
-    far.disconnect();
-    theme.disconnect();
-    document.removeEventListener("visibilitychange", hidden);
+    unwatch();
+    unfollow();
   });
 }
 

@@ -289,10 +289,8 @@ function render({ model, el }) {
     showMarks(of(layer, head));
     say(why, attentionInWords({ token, layer, head }, of(layer, head), across));
   }
-  const theme = new MutationObserver(later);
-  for (const element of [document.documentElement, document.body])
-    theme.observe(element, { attributes: true });
-  return view.mount(el, root, show, () => theme.disconnect());
+  const unfollow = followTheme(later);
+  return view.mount(el, root, show, unfollow);
 }
 
 export default { render, fits };

@@ -324,7 +324,7 @@ def match_regions(proposals: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Ten
     return kinds.where((proposals[..., 2:] - proposals[..., :2]).amin(2) > 0, -1), best
 
 
-def region_loss(
+def fast_rcnn_loss(
     scores: Tensor, deltas: Tensor, rois: Tensor, kinds: Tensor, targets: Tensor
 ) -> Tensor:
     """Compute the head's loss: of the classes, and of the boxes of those regions that have one.
@@ -343,7 +343,7 @@ def region_loss(
     return F.cross_entropy(scores, right) + moves / there.sum().clamp(min=1)
 
 
-def first_loss(
+def rpn_loss(
     scores: Tensor, deltas: Tensor, anchors: Tensor, boxes: Tensor, labels: Tensor, count: int = 64
 ) -> Tensor:
     """Compute the loss of a region proposal network, on up to ``count`` anchors of each image.
@@ -367,7 +367,7 @@ def first_loss(
     return of_scores + moves / objects.sum().clamp(min=1)
 
 
-def second_loss(
+def head_loss(
     name: Callable[[Tensor], tuple[Tensor, Tensor]],
     proposals: Tensor,
     boxes: Tensor,
@@ -390,7 +390,7 @@ def second_loss(
     chosen = sample(kinds, count)
     images, _ = chosen.nonzero().T
     rois = as_rois(proposals, chosen)
-    return region_loss(*name(rois), rois, kinds[chosen], boxes[images, best[chosen]])
+    return fast_rcnn_loss(*name(rois), rois, kinds[chosen], boxes[images, best[chosen]])
 
 
 def loss(model: FasterRCNN, images: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
@@ -409,6 +409,6 @@ def loss(model: FasterRCNN, images: Tensor, boxes: Tensor, labels: Tensor) -> Te
     maps = model.backbone(images)
     scores, deltas = model.rpn(maps)
     proposals = propose(scores, deltas, model.anchors, model.proposals)
-    return first_loss(scores, deltas, model.anchors, boxes, labels) + second_loss(
+    return rpn_loss(scores, deltas, model.anchors, boxes, labels) + head_loss(
         lambda rois: model.name(maps, rois), proposals, boxes, labels
     )
