@@ -26,7 +26,7 @@ BY_HAND = {
 CHAPTERS = [path for path in chapters() if deck_of(path).exists()]
 PAGES = [ROOT / "book" / "teaching" / f"{part}.md" for part in (
     "start", "convolution", "training", "normalization", "architectures", "practice",
-    "detection", "generative",
+    "detection", "generative", "sequences",
 )]  # fmt: skip
 
 
