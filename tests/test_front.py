@@ -48,7 +48,7 @@ def test_the_front_page_says_where_to_begin_and_how_long_it_takes() -> None:
 
 
 def test_the_weeks_alone_read_every_chapter_once() -> None:
-    weeks = GUIDE.partition("### Ten weeks alone")[2].partition("\n### ")[0]
+    weeks = GUIDE.partition("### Twelve weeks alone")[2].partition("\n### ")[0]
     assert sorted(slug for _, slug in LINK.findall(weeks)) == sorted(in_order())
 
 
