@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from d2lite.channels import MaskedConv2d
-from d2lite.checks import checked, instance
+from d2lite.checks import checked, instance, optional
 
 Shape = tuple[int, ...]
 
@@ -124,8 +124,8 @@ def input_sizes(value: Any) -> None:
         )
 
 
-@checked(model=instance(nn.Module), input_shape=input_sizes)
-def trace(model: nn.Module, input_shape: Shape) -> Trace:
+@checked(model=instance(nn.Module), input_shape=input_sizes, dtype=optional(instance(torch.dtype)))
+def trace(model: nn.Module, input_shape: Shape, dtype: torch.dtype | None = None) -> Trace:
     """Run a model once on zeros and list its layers: output shape, parameters, multiply-adds.
 
     A row is one call of a module that has no children, or that owns parameters or multiplies
@@ -147,9 +147,12 @@ def trace(model: nn.Module, input_shape: Shape) -> Trace:
     Args:
         model: Any module that takes one tensor.
         input_shape: Of one example, such as (C, H, W); a batch of one is made of it.
+        dtype: Of the example; that of the model's parameters, unless given. A model that looks
+            tokens up takes ``torch.int64``.
 
     Raises:
-        TypeError: If ``model`` is not a module, or ``input_shape`` not a tuple of ints.
+        TypeError: If ``model`` is not a module, ``input_shape`` not a tuple of ints, or ``dtype``
+            none of PyTorch's.
         ValueError: If ``input_shape`` is not 1 to 4 sizes ≥ 1, or the model fails on it: the
             message names the layer and the shape that it received.
 
@@ -163,7 +166,7 @@ def trace(model: nn.Module, input_shape: Shape) -> Trace:
     ─────────────────────────────────────────────────────────────────────────
           Total                                            156        117,600
     """
-    calls = run(model, one_example(model, input_shape))
+    calls = run(model, one_example(model, input_shape, dtype))
     rows: list[tuple[str, nn.Module, Shape | None, set[nn.Parameter], int]] = [
         (call.name, call.module, call.output_shape, call.parameters, call.multiply_adds)
         for call in calls
@@ -205,10 +208,10 @@ class Call:
     multiply_adds: int = 0  # without those of the modules that it calls
 
 
-def one_example(model: nn.Module, input_shape: Shape) -> Tensor:
-    """Make a batch of one, of zeros, of the model's type and on its device."""
+def one_example(model: nn.Module, input_shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
+    """Make a batch of one, of zeros, of the model's type unless given, and on its device."""
     like = next(model.parameters(), torch.zeros(0))
-    return torch.zeros(1, *input_shape, dtype=like.dtype, device=like.device)
+    return torch.zeros(1, *input_shape, dtype=dtype or like.dtype, device=like.device)
 
 
 class Uses(TorchFunctionMode):
@@ -320,6 +323,8 @@ def describe(module: nn.Module) -> str:
     for kind in ("channels", "features"):
         if hasattr(module, f"in_{kind}") and hasattr(module, f"out_{kind}"):
             words = [f"{name} {getattr(module, f'in_{kind}')}→{getattr(module, f'out_{kind}')}"]
+    if isinstance(module, nn.Embedding):
+        words = [f"{name} {module.num_embeddings}→{module.embedding_dim}"]
     kernel_size = getattr(module, "kernel_size", None)
     if isinstance(kernel_size, int):
         kernel_size = (kernel_size,) * {"1d": 1, "3d": 3}.get(name[-2:], 2)

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from d2lite import conv
 from d2lite.nets import alexnet, densenet, googlenet, lenet, nin, resnet, vgg
+from d2lite.nets.transformer import LanguageModel
 from d2lite.trace import Layer, count_parameters, trace
 
 
@@ -484,3 +485,17 @@ def test_parameters_that_learn_are_counted_once():
     assert count_parameters(tied) == 16 + 4 + 4
     tied[0].bias.requires_grad_(False)
     assert count_parameters(tied) == 16 + 4
+
+
+def test_a_model_of_tokens_is_traced_by_the_type_of_its_input() -> None:
+    model = LanguageModel(95, context=64, d_model=32, nhead=4, num_layers=2)
+    found = trace(model, (20,), dtype=torch.int64)
+    with FlopCounterMode(display=False) as flops:
+        model(torch.zeros(1, 20, dtype=torch.int64))
+    assert found.total_multiply_adds == flops.get_total_flops() // 2
+    assert found.total_parameters == sum(p.numel() for p in model.parameters())
+    assert found[0].description == "Embedding 95→32"
+    with pytest.raises(ValueError, match=r"tokens .* failed"):
+        trace(model, (20,))
+    with pytest.raises(TypeError, match="dtype='int64': must be a dtype"):
+        trace(model, (20,), dtype="int64")
