@@ -250,7 +250,7 @@ def test_the_point_of_a_latent_map_is_dragged(show: Callable) -> None:
 def test_a_text_is_typed(show: Callable) -> None:
     """Each key changes the first of 64 characters, so that all are read anew."""
     page = show(
-        TransformerExplorer(text="An assignment statement evaluates the expression list and assign")
+        TransformerExplorer(text="The simple form, which is equivalent to it, raises an exception.")
     )
     field = page.get_by_label("Type here")
     field.focus()

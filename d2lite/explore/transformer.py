@@ -1,4 +1,4 @@
-"""The transformer explorer: a small language model that reads what you type, and goes on with it."""
+"""The transformer explorer: a language model that reads what you type, and goes on with it."""
 
 from html import escape
 from typing import Any
@@ -14,6 +14,7 @@ from d2lite.explore.explorer import Checked, Explorer, Read, mix
 from d2lite.nets.transformer import LanguageModel
 
 LONGEST = 288  # characters of a text
+FIRST = 'The "with" statement is used to wrap the ex'  # unless another is given
 PLAIN = "\n" + "".join(map(chr, range(32, 127)))  # ASCII's printable ones
 MARKS = {" ": "·", "\n": "¶"}  # what is seen instead
 
@@ -72,7 +73,7 @@ class TransformerExplorer(Explorer):
         model: A trained ``LanguageModel`` of characters, of 1 to 6 layers and at most 8 heads; if
             none is given, ``d2lite.data.small_transformer()``.
         characters: Those that it knows, each at the place of its id: printable ASCII and new lines.
-        text: What it reads.
+        text: What it reads; at first a line's beginning, if the model knows its characters.
         place: The character from which the heads look, and after which the next one is guessed,
             from 0; the last one, if −1 or beyond the text.
         layer: Of which layer the attention is shown in the text, from 0.
@@ -134,7 +135,8 @@ class TransformerExplorer(Explorer):
             raise ValueError(f"model: context {model.context}, must be at least 8")
         for name, value in fixed.items():
             self.set_trait(name, value)
-        super().__init__(**traits)
+        first = FIRST if set(FIRST) <= set(characters) else ""
+        super().__init__(**{"text": first, **traits})
 
     @property
     def model(self) -> LanguageModel:
