@@ -5,6 +5,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,7 +86,7 @@ def from_8_bits(values: Tensor, scales: Tensor) -> Tensor:
 
 def pack(model: LanguageModel) -> None:
     """Write a model to the file that ships: matrices in 8 bits, all else in 16."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, x in model.state_dict().items():
         if x.ndim > 1:
             x, scales = to_8_bits(x)

@@ -235,7 +235,8 @@ const back = (steps) => steps ? `${steps} before` : "itself";
 function looksInWords({ layer, head, text }, shares, at, from) {
   const parts = largest(shares, 3).filter((j) => shares[j] >= 0.01).map((j) =>
     `${share(shares[j])} to ${named(text[from + j])} (${back(at - from - j)})`);
-  return `Layer ${layer}, head ${head}, from ${named(text[at])}: ${listed(parts)}.`;
+  return `Layer ${layer}, head ${head}, from ${named(text[at])}: ${listed(parts)}.` +
+    (from ? " What is struck out is too far back for the model." : "");
 }
 
 /** What may come after a place, and what does. */
@@ -352,7 +353,7 @@ function render({ model, el }) {
   pointing(view, stage, ({ target }) => target.dataset?.at ? Number(target.dataset.at) : null, (at) => {
     if (at >= startOf(get("text").length, context)) go(at);
   });
-  let cells = [];
+  const cells = [];
 
   // A small picture of each head.
   const all = matrix(depth, heads, (layer, head) => {
@@ -419,13 +420,20 @@ function render({ model, el }) {
   }
 
   function showText(text, at, from, shares) {
-    cells = Array.from(text, (character, i) => {
+    const known = cells.length; // they stay, and what changes is written into them
+    for (let i = known; i < text.length; i++) cells.push(h("span", { "data-at": i }));
+    if (known < text.length) stage.append(...cells.slice(known));
+    for (const cell of cells.splice(text.length)) cell.remove();
+    cells.forEach((cell, i) => {
       const look = shares[i - from] ?? 0, kind = i < from ? " past" : i > at ? " later" : "";
-      return h("span", { class: `d2-char${character in MARKS ? " mark" : ""}${kind}${i === at ? " own" : ""}`,
-        "data-at": i, style: look > 0.005 ? `--mix: ${(8 + 42 * look).toFixed(1)}%` : null },
-      MARKS[character] ?? character);
+      const name = `d2-char${text[i] in MARKS ? " mark" : ""}${text[i] === "\n" ? " end" : ""}${kind}` +
+        `${look > 0.005 ? " seen" : ""}${i === at ? " own" : ""}`;
+      const mix = look > 0.005 ? `${(8 + 42 * look).toFixed(1)}%` : "";
+      say(cell, MARKS[text[i]] ?? text[i]);
+      if (cell.className !== name) cell.className = name;
+      if (mix) cell.style.setProperty("--mix", mix);
+      else cell.removeAttribute("style");
     });
-    stage.replaceChildren(...cells.flatMap((cell, i) => text[i] === "\n" ? [cell, h("br")] : [cell]));
   }
 
   function show() {

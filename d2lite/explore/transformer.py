@@ -8,6 +8,7 @@ import torch
 import traitlets
 from torch import Tensor
 
+from d2lite.attention import MultiHeadAttention
 from d2lite.checks import check, instance, integer, number
 from d2lite.data.small_transformer import CHARACTERS, from_8_bits, small_transformer, to_8_bits
 from d2lite.explore.explorer import Checked, Explorer, Read, mix
@@ -36,7 +37,7 @@ def pack(model: LanguageModel) -> bytes:
     A matrix begins with the scales of its rows.
 
     >>> len(pack(LanguageModel(2, context=4, d_model=4, nhead=1, num_layers=0)))
-    76
+    64
     """
     packed = b""
     for p in model.parameters():
@@ -121,22 +122,23 @@ class TransformerExplorer(Explorer):
             raise ValueError(f"model: {tokens} tokens, must be {len(characters)}, as characters")
         if not 1 <= len(model.layers) <= 6:
             raise ValueError(f"model: {len(model.layers)} layers, must be 1 to 6")
+        first: Any = model.layers[0]
+        if (heads := first.attention.num_heads) > 8:
+            raise ValueError(f"model: {heads} heads, must be at most 8")
+        if model.context < 8:
+            raise ValueError(f"model: context {model.context}, must be at least 8")
         fixed = {
             "characters": characters,
             "context": model.context,
             "width": width,
             "depth": len(model.layers),
-            "heads": model.layers[0].attention.num_heads,
+            "heads": heads,
             "weights": pack(model),
         }
-        if fixed["heads"] > 8:
-            raise ValueError(f"model: {fixed['heads']} heads, must be at most 8")
-        if model.context < 8:
-            raise ValueError(f"model: context {model.context}, must be at least 8")
         for name, value in fixed.items():
             self.set_trait(name, value)
-        first = FIRST if set(FIRST) <= set(characters) else ""
-        super().__init__(**{"text": first, **traits})
+        text = FIRST if set(FIRST) <= set(characters) else ""
+        super().__init__(**{"text": text, **traits})
 
     @property
     def model(self) -> LanguageModel:
@@ -173,8 +175,13 @@ class TransformerExplorer(Explorer):
         if not self.text:
             return torch.zeros(self.depth, self.heads, 0, 0)
         model, weights = self.model, []
-        for layer in model.layers:
-            layer.attention.register_forward_hook(lambda *given: weights.append(given[-1][1][0]))
+
+        def keep(layer: Any, given: Any, result: tuple[Tensor, Tensor]) -> None:
+            weights.append(result[1][0])
+
+        for each in model.modules():
+            if isinstance(each, MultiHeadAttention):
+                each.register_forward_hook(keep)
         model(self.ids)
         return torch.stack(weights)
 
