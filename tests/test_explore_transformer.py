@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from torch import nn
 
 from d2lite.data import help_topics, small_transformer
-from d2lite.data.small_transformer import CHARACTERS, from_8_bits, split, to_8_bits
+from d2lite.data.small_transformer import CHARACTERS, PACKAGED, from_8_bits, split, to_8_bits
 from d2lite.explore import TransformerExplorer
 from d2lite.explore.transformer import LONGEST, pack, unpack
 from d2lite.nets.transformer import LanguageModel
@@ -160,6 +160,7 @@ def test_the_model_that_ships() -> None:
     assert "".join(sorted(set(help_topics()))) == CHARACTERS
     seen, held_out = split()
     assert seen + held_out == help_topics() and held_out.startswith("Functions\n*********\n")
+    assert PACKAGED.stat().st_size < 300_000 and len(TransformerExplorer().weights) < 300_000
     model = small_transformer()
     assert not model.training and not any(p.requires_grad for p in model.parameters())
     ids = torch.tensor([CHARACTERS.index(c) for c in held_out[: 97 * 60]]).view(60, 97)
