@@ -1,13 +1,21 @@
 """Train the language model whose weights ship with d2lite: `d2lite/data/small_transformer.npz`.
 
-    python benchmarks/small_transformer.py     # ten processor minutes on one thread
+    python benchmarks/small_transformer.py     # 13 processor minutes on one thread
 
-The model is `d2lite.nets.transformer.LanguageModel`, and its tokens are characters. It learns from
-the help topics up to the last tenth, which begins where a topic does: windows of 96 characters that
-begin anywhere, 32 in a batch, for STEPS steps of AdamW, at a rate that goes up for 200 steps and
-then down to a hundredth along a cosine; products in bfloat16. Then its matrices are rounded to 8
-bits, with a scale for each row. It is judged on the last tenth, each character after at least 48
-that stand before it.
+The model is `d2lite.nets.transformer.LanguageModel`, and its tokens are characters: context 96, 64
+numbers a token, 4 layers of 4 heads, 218,368 weights. It learns from the help topics up to the last
+tenth, which begins where a topic does: windows of 96 characters that begin anywhere, 32 in a batch,
+for 6,000 steps of AdamW (weight decay 0.1, gradient's norm at most 1, dropout 0.1), at a rate that
+goes up to 0.003 in 200 steps and then down to a hundredth along a cosine; products in bfloat16.
+Then its matrices are rounded to 8 bits, with a scale for each row: 239 KB.
+
+It is judged on the last tenth, each character after at least 48 that stand before it:
+
+    bits a character of the last tenth     1.78    in 8 bits as in 32
+    after 1, 2, 3, 4, 5 thousand steps     2.11, 1.94, 1.87, 1.83, 1.79
+    of the text that it has learned from   1.36
+
+Dropout and the rate are the first that were tried.
 """
 
 import math

@@ -1,6 +1,7 @@
 """A small language model of characters, trained on Python's help topics.
 
-``benchmarks/small_transformer.py`` trained it, in ten minutes, and made the file.
+``benchmarks/small_transformer.py`` trained it, in 13 processor minutes, and made the file. On the
+last tenth of the help topics, which it has not seen, it needs 1.78 bits a character.
 """
 
 import re
@@ -23,9 +24,10 @@ SIZES = {
 
 
 def small_transformer() -> LanguageModel:
-    """Load it: a ``LanguageModel`` of 95 characters that looks back on the last 96.
+    """Load it: a ``LanguageModel`` of 95 characters, context 96, 4 layers of 4 heads, D = 64.
 
-    Ids are the places in ``"".join(sorted(set(help_topics())))``. It has not seen the last tenth.
+    Ids are the places in ``"".join(sorted(set(help_topics())))``. It has not seen the last tenth,
+    where it needs 1.78 bits a character.
 
     >>> from d2lite.data import help_topics
     >>> characters = "".join(sorted(set(help_topics())))

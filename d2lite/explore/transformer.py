@@ -15,7 +15,7 @@ from d2lite.explore.explorer import Checked, Explorer, Read, mix
 from d2lite.nets.transformer import LanguageModel
 
 LONGEST = 288  # characters of a text
-FIRST = 'The "with" statement is used to wrap the ex'  # unless another is given
+FIRST = "It is called with the arguments (self, name"  # unless another is given
 PLAIN = "\n" + "".join(map(chr, range(32, 127)))  # ASCII's printable ones
 MARKS = {" ": "·", "\n": "¶"}  # what is seen instead
 
