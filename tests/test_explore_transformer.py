@@ -421,6 +421,7 @@ def test_who_asks_for_stillness_gets_it_at_once(show: Callable) -> None:
 
 def test_it_rests_where_nobody_sees_it(page: Page) -> None:
     page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
     page.evaluate("document.body.style.paddingTop = '9000px'")
     length = "document.querySelector('textarea').value.length"
     page.wait_for_function("document.querySelector('.d2-start').textContent == 'Continue'")
