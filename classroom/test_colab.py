@@ -279,6 +279,14 @@ EXPLORERS: dict[str, dict[str, Any]] = {
         "step": 10,
         "log_scale": True,
     },
+    "TransformerExplorer": {
+        "text": "The with statement\n",
+        "place": 3,
+        "layer": 1,
+        "head": 2,
+        "temperature": 0.5,
+        "seed": 1,
+    },
     "TransposedExplorer": {
         "size": 4,
         "kernel_size": 4,

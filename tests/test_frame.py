@@ -29,6 +29,7 @@ from d2lite.explore import (
     OutputSizeExplorer,
     ReceptiveFieldExplorer,
     ScheduleExplorer,
+    TransformerExplorer,
     TransposedExplorer,
     ViTExplorer,
 )
@@ -244,6 +245,29 @@ def test_the_point_of_a_latent_map_is_dragged(show: Callable) -> None:
 
     assert cost(page, dragging(page, x, y)) < FRAME
     assert page.get_by_label("z₁").input_value() != "0"
+
+
+def test_a_text_is_typed(show: Callable) -> None:
+    """Each key changes the first of 64 characters, so that all are read anew."""
+    page = show(
+        TransformerExplorer(text="The simple form, which is equivalent to it, raises an exception.")
+    )
+    field = page.get_by_label("Type here")
+    field.focus()
+    page.keyboard.press("Control+Home")
+    page.keyboard.press("Delete")
+    settle(page)
+
+    def act() -> int:
+        for i in range(5):
+            page.keyboard.type("ABCDE"[i])
+            page.evaluate("() => new Promise(requestAnimationFrame)")
+            page.keyboard.press("Backspace")
+            page.evaluate("() => new Promise(requestAnimationFrame)")
+        return 10
+
+    assert cost(page, act) < FRAME
+    assert len(field.input_value()) == 63
 
 
 def test_a_gan_trains(show: Callable) -> None:

@@ -5,7 +5,7 @@ import random
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 import jsonschema
 import pytest
@@ -61,6 +61,9 @@ def drawn(given: dict, chance: random.Random) -> Any:
     match given["type"]:
         case "boolean":
             return chance.random() < 0.5
+        case "string":
+            length = chance.choice([0, 1, 9, given["maxLength"], given["maxLength"] + 1])
+            return "".join(chance.choices('aZ0 `+&=#%"\\\n', k=length))
         case "integer":
             return chance.choice(
                 [low, high, min(high, low + chance.randint(0, 3)), chance.randint(low, high)]
@@ -141,6 +144,8 @@ def test_a_link_sets_what_python_would_accept_and_else_nothing(
             value: Any = json.loads(text.translate(SWAP))
         except ValueError:
             value = text
+        if traits[trait].get("type") == "string":
+            value = unquote_plus(text)
         fragments.append(f"figure={name}&{trait}={text}")
         states.append(expected({trait: value}))
 

@@ -89,6 +89,7 @@ READS: dict[str, Schema] = {
     "output_size._padding": {"anyOf": [{"enum": ["same"]}, whole(0, 512)]},
     "receptive_field._layers": array(record(_layer), 1, 40),
     "schedule._names": array({"enum": _schedules}, 1, 5, uniqueItems=True),
+    "transformer._text": {"type": "string", "maxLength": 288, "pattern": r"^[\n -~]*$"},
     "vit._patches": array(whole(0, 783), 0, 784, uniqueItems=True),
 }
 

@@ -34,6 +34,7 @@ function written(value, rule, images) {
 
 /** The value that a text stands for; whether it obeys the rule is another question. */
 function understood(text, rule, images) {
+  if (rule.type === "string") return text;
   try {
     if (!isImage(rule)) return JSON.parse(swap(text));
     return /^\d+$/.test(text) ? images[text]
@@ -52,13 +53,14 @@ function asked(hash) {
 // ---- Rules: those words of JSON Schema that rules.js has ----------------------------------------
 
 const KINDS = { integer: Number.isInteger, number: Number.isFinite, array: Array.isArray,
-  boolean: (value) => typeof value === "boolean",
+  boolean: (value) => typeof value === "boolean", string: (value) => typeof value === "string",
   object: (value) => typeof value === "object" && value !== null && !Array.isArray(value) };
 
 function obeys(value, rule) {
   if (rule.anyOf) return rule.anyOf.some((each) => obeys(value, each));
   if (rule.enum) return rule.enum.includes(value);
   if (!KINDS[rule.type](value)) return false;
+  if (rule.type === "string") return value.length <= rule.maxLength && RegExp(rule.pattern).test(value);
   if (rule.type === "array") return value.length >= (rule.minItems ?? 0) &&
     value.length <= rule.maxItems && value.every((item) => obeys(item, rule.items)) &&
     (!rule.uniqueItems || new Set(value).size === value.length);

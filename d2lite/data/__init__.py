@@ -7,6 +7,7 @@ from d2lite.data.latent_nets import latent_nets
 from d2lite.data.scenes import Scenes, scenes
 from d2lite.data.small_detector import small_detector
 from d2lite.data.small_nets import small_nets
+from d2lite.data.small_transformer import small_transformer
 
 __all__ = [
     "LabelledImages",
@@ -17,4 +18,5 @@ __all__ = [
     "scenes",
     "small_detector",
     "small_nets",
+    "small_transformer",
 ]

@@ -18,6 +18,7 @@ from d2lite.explore.output_size import OutputSizeExplorer
 from d2lite.explore.receptive_field import ReceptiveFieldExplorer
 from d2lite.explore.schedule import ScheduleExplorer
 from d2lite.explore.training import TrainingExplorer
+from d2lite.explore.transformer import TransformerExplorer
 from d2lite.explore.transposed import TransposedExplorer
 from d2lite.explore.vit import ViTExplorer
 
@@ -40,6 +41,7 @@ __all__ = [
     "ReceptiveFieldExplorer",
     "ScheduleExplorer",
     "TrainingExplorer",
+    "TransformerExplorer",
     "TransposedExplorer",
     "ViTExplorer",
 ]
