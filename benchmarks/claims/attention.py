@@ -16,7 +16,8 @@ with Adam, gradients clipped to a norm of 1, the rate falling linearly over the 
 length that are written without a mistake. For strings of 10 digits, with attention: how often the
 largest weight (``Weight``), the largest gradient of the right digit's log-probability with respect
 to an embedding (``Gradient``), and the largest effect of another digit on it (``Occlusion``) are at
-the place that has the digit; and what is right once the weights are all equal (``Uniform``).
+the place that has the digit; what is right once the weights are all equal (``Uniform``); how many
+places from the digit the largest weight is most often (``Shift``), and how often (``Shifted``).
 
 *Look-up.* 64 tokens, each with a query and a key of d numbers that are normally distributed at the
 start, with a standard deviation of 1. An example shows 16 of the tokens, each with one of 16
@@ -26,7 +27,7 @@ learned number that begins with 1 (``learned``), plain from a start d^¼ times s
 or additive with d hidden units. 400 steps of 128 examples with Adam; ``plain`` also 2,000. ``Loss``
 is a mean over a look every ten steps, by which the rate is chosen; ``Accuracy`` and ``Entropy`` of
 the weights are of the last look; ``To 95 %`` is the step of the first look with an accuracy of
-95 %.
+95 %; ``Lowest`` is the least that the learned number was at a look.
 
 *Heads.* 8 pairs of a key and a value; asked are the values of 1, 2 or 4 keys. One multi-head
 attention of width 64, then a linear layer; 500 steps of 32 examples with Adam. ``hidden``: one
@@ -50,6 +51,7 @@ from d2lite.side_by_side import SideBySide, fit_all
 LENGTHS = range(2, 17, 2)
 HEAD = ["Part", "Arm", "Size", "Rate", "Seed", "Steps", "Accuracy", "Loss", "To 95 %", "Entropy"]
 HEAD += [f"Right {n}" for n in LENGTHS] + ["Weight", "Gradient", "Occlusion", "Uniform"]
+HEAD += ["Shift", "Shifted", "Lowest"]
 Tried = list[tuple[float, int]]
 
 
@@ -212,7 +214,11 @@ def explained(nets: Copiers, digits: Tensor) -> dict[str, Tensor]:
             new = nets.decode(nets.embed(changed, "source"), digits)[0].log_softmax(-1)
             effects.append(right - new.gather(-1, digits[..., None])[..., 0])
     each = {"weight": weights, "gradient": slopes, "occlusion": torch.stack(effects, 3)}
-    return {k: (v.argmax(-1) == here).float().mean((1, 2)) for k, v in each.items()}
+    found = {k: (v.argmax(-1) == here).float().mean((1, 2)) for k, v in each.items()}
+    away = (weights.argmax(-1) - here).flatten(1)  # (R, N · T)
+    found["shift"] = away.mode(1).values
+    found["shifted"] = (away == found["shift"][:, None]).float().mean(1)
+    return found
 
 
 def copying(arm: str, hidden: int, steps: int, tried: Tried) -> list[list]:
@@ -326,7 +332,7 @@ def lookup(arm: str, d: int, steps: int, tried: Tried) -> list[list]:
     source = torch.Generator().manual_seed(tried[0][1])
     test = examples(1000, torch.Generator().manual_seed(1000))
     seen: list[Tensor] = []
-    first = torch.full((R,), math.inf)
+    first, lowest = torch.full((R,), math.inf), torch.ones(R)
     for step in range(1, steps + 1):
         asked, shown, values, right = examples(128, source)
         descent.zero_grad()
@@ -335,6 +341,8 @@ def lookup(arm: str, d: int, steps: int, tried: Tried) -> list[list]:
         if step % 10 == 0:
             with torch.no_grad():
                 found = weights(*test[:2])
+                if arm == "learned":
+                    lowest = torch.minimum(lowest, parameters[3].exp().flatten())
                 scores = answer(found, test[2])
                 seen.append(losses(scores, test[3]).mean(1))
                 accuracy = (scores.argmax(-1) == test[3]).float().mean(1)
@@ -343,7 +351,8 @@ def lookup(arm: str, d: int, steps: int, tried: Tried) -> list[list]:
     loss = torch.stack(seen).mean(0)
     return [
         row("look-up", arm, d, *tried[r], steps, accuracy=accuracy[r], loss=loss[r],
-            entropy=entropy[r], **({"to_95": first[r]} if first[r] < math.inf else {}))
+            entropy=entropy[r], **({"to_95": first[r]} if first[r] < math.inf else {}),
+            **({"lowest": lowest[r]} if arm == "learned" else {}))
         for r in range(R)
     ]  # fmt: skip
 
