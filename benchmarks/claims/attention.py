@@ -32,7 +32,8 @@ the weights are of the last look; ``To 95 %`` is the step of the first look with
 *Heads.* 8 pairs of a key and a value; asked are the values of 1, 2 or 4 keys. One multi-head
 attention of width 64, then a linear layer; 500 steps of 32 examples with Adam. ``hidden``: one
 head, then a hidden layer that sees the question as well. ``joint``: the same, each pair a token
-with an embedding of its own.
+with an embedding of its own. For one head and two keys, ``More`` and ``Less`` are the mean weights
+at their two places, of the one that gets more on average and of the other.
 """
 
 import math
@@ -51,7 +52,7 @@ from d2lite.side_by_side import SideBySide, fit_all
 LENGTHS = range(2, 17, 2)
 HEAD = ["Part", "Arm", "Size", "Rate", "Seed", "Steps", "Accuracy", "Loss", "To 95 %", "Entropy"]
 HEAD += [f"Right {n}" for n in LENGTHS] + ["Weight", "Gradient", "Occlusion", "Uniform"]
-HEAD += ["Shift", "Shifted", "Lowest"]
+HEAD += ["Shift", "Shifted", "Lowest", "More", "Less"]
 Tried = list[tuple[float, int]]
 
 
@@ -438,8 +439,19 @@ def recall(arm: str, asked: int, heads: int, tried: Tried, steps: int = 500) -> 
     x, y = questions((1, 2000), asked, torch.Generator().manual_seed(1000))
     with torch.no_grad():
         right = (nets(x).argmax(2) == y).float().mean((1, 2))
+    found: dict[str, Tensor] = {"accuracy": right}
+    if (asked, heads) == (2, 1) and arm != "joint":
+        places = (x[0, :, :PAIRS, None] == x[0, :, None, 2 * PAIRS :]).float()  # (N, pairs, 2)
+        each = []
+        for r in range(len(tried)):
+            model = nets[r]
+            model.attend.register_forward_hook(lambda layer, given, out: each.append(out[1]))
+            with torch.no_grad():
+                model(x[0])
+        two = torch.stack([(w[:, 0] @ places)[:, 0].mean(0) for w in each])  # (R, 2)
+        found |= {"more": two.amax(1), "less": two.amin(1)}
     name = f"{heads} heads" if arm == "heads" else arm
-    return [row("heads", name, asked, *tried[r], steps, accuracy=right[r])
+    return [row("heads", name, asked, *tried[r], steps, **{k: v[r] for k, v in found.items()})
             for r in range(len(tried))]  # fmt: skip
 
 
