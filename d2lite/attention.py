@@ -10,14 +10,44 @@ import math
 import torch
 from torch import Tensor, nn
 
-from d2lite.checks import checked, integer, optional, tensor
+from d2lite.checks import checked, given, integer, optional, tensor
 
 
-@checked(scores=tensor(), mask=optional(tensor(floating=False)))
+def _looks(mask: object) -> None:
+    tensor(floating=False)(mask)
+    if isinstance(mask, Tensor) and mask.dtype != torch.bool:
+        raise TypeError("must be bool, True where a query may look")
+
+
+def _broadcasts(scores: Tensor, mask: Tensor | None) -> None:
+    if mask is None:
+        return
+    pairs = zip(reversed(mask.shape), reversed(scores.shape), strict=False)
+    if mask.ndim > scores.ndim or any(m not in (1, s) for m, s in pairs):
+        raise ValueError(f"mask{given(mask)}: must broadcast to {tuple(scores.shape)}")
+
+
+def _fit(queries: Tensor, keys: Tensor, values: Tensor) -> None:
+    if queries.shape[-1] != keys.shape[-1]:
+        raise ValueError(f"keys{given(keys)}: must be as long as queries, {queries.shape[-1]}")
+    if keys.shape[-2] != values.shape[-2]:
+        raise ValueError(f"values{given(values)}: must be as many as keys, {keys.shape[-2]}")
+
+
+@checked(_broadcasts, scores=tensor(), mask=optional(_looks))
 def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
     """Make weights of scores, (…, Q, K): each row sums to 1, with 0 where the mask is False.
 
-    A row that is masked everywhere is all 0, so that its query takes nothing.
+    A row that is masked everywhere is all 0, so that its query takes nothing. (PyTorch's functions
+    give 0 or nan for it.)
+
+    Args:
+        scores: How well each key fits each query, (…, Q, K).
+        mask: True where a query may look, of a shape that broadcasts to that of the scores.
+
+    Raises:
+        TypeError: If the mask is not of bools.
+        ValueError: If it does not broadcast.
 
     >>> masked_softmax(torch.zeros(1, 3), torch.tensor([True, True, False]))
     tensor([[0.5000, 0.5000, 0.0000]])
@@ -29,10 +59,11 @@ def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 @checked(
+    _fit,
     queries=tensor("(…, Q, D)"),
     keys=tensor("(…, K, D)"),
     values=tensor("(…, K, V)"),
-    mask=optional(tensor(floating=False)),
+    mask=optional(_looks),
 )
 def dot_product_attention(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
@@ -49,6 +80,9 @@ def dot_product_attention(
 
     Returns:
         What each query takes, and its weights.
+
+    Raises:
+        ValueError: If queries and keys differ in length, keys and values in number.
 
     >>> out, weights = dot_product_attention(*torch.ones(3, 2, 5, 8))
     >>> out.shape, weights[0, 0]
@@ -89,7 +123,10 @@ class AdditiveAttention(nn.Module):
     def forward(
         self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Map (N, Q, …), (N, K, …), (N, K, V) to (N, Q, V) and weights (N, Q, K)."""
+        """Map (N, Q, …), (N, K, …), (N, K, V) to (N, Q, V) and weights (N, Q, K).
+
+        The mask broadcasts to the weights' shape.
+        """
         pairs = self.W(queries)[:, :, None] + self.U(keys)[:, None]  # (N, Q, K, hidden)
         weights = masked_softmax(self.w(pairs.tanh())[..., 0], mask)
         return weights @ values, weights
@@ -132,12 +169,15 @@ class MultiHeadAttention(nn.Module):
 
         The mask broadcasts to the weights' shape.
         """
-        pairs = ((self.query, queries), (self.key, keys), (self.value, values))
-        q, k, v = (
-            project(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for project, x in pairs
-        )
+        q = self.split(self.query(queries))
+        k = self.split(self.key(keys))
+        v = self.split(self.value(values))
         taken, weights = dot_product_attention(q, k, v, mask)  # (N, heads, Q, E / heads)
         return self.out(taken.transpose(1, 2).flatten(2)), weights
+
+    def split(self, x: Tensor) -> Tensor:
+        """Give each head a part of its own: (N, T, E) → (N, heads, T, E / heads)."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
 @checked(length=integer(at_least=1))
