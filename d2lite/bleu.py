@@ -41,7 +41,7 @@ def ngram_matches(candidate: Tokens, references: Sequence[Tokens], n: int) -> tu
     >>> [ngram_matches("abbcd", ["abcdef"], n) for n in (1, 2, 3, 4)]
     [(4, 5), (3, 4), (1, 3), (0, 2)]
     """
-    own, most = ngrams(candidate, n), Counter[tuple[str, ...]]()
+    own, most = ngrams(candidate, n), ngrams([], n)
     for reference in references:
         most |= ngrams(reference, n)
     return (own & most).total(), own.total()
