@@ -30,7 +30,8 @@ def ngrams(tokens: Tokens, n: int) -> Counter[tuple[str, ...]]:
     >>> ngrams("abbcd", 2)["b", "b"]
     1
     """
-    return Counter(tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
+    starts = range(len(tokens) - n + 1)
+    return Counter(tuple(tokens[i : i + n]) for i in starts)
 
 
 def ngram_matches(candidate: Tokens, references: Sequence[Tokens], n: int) -> tuple[int, int]:

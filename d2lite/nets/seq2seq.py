@@ -117,14 +117,15 @@ def greedy(model: Seq2Seq, source: Tensor, longest: int) -> Tensor:
     >>> greedy(model, torch.ones(3, 7, dtype=torch.int64), longest=5).shape[0]
     3
     """
-    state, token = model.encode(source), torch.full_like(source[:, :1], BEGIN)
-    ended, written = torch.zeros_like(token, dtype=torch.bool), []
-    while len(written) < longest and not ended.all():
+    state = model.encode(source)
+    token = torch.full_like(source[:, :1], BEGIN)
+    ended, written = torch.zeros_like(token, dtype=torch.bool), [token]
+    while len(written) <= longest and not ended.all():
         scores, state = model.decode(token, state)
         token = scores.argmax(2).masked_fill(ended, PAD)
         written.append(token)
         ended = ended | (token == END)
-    return torch.cat(written, 1)
+    return torch.cat(written[1:], 1)
 
 
 @checked(
@@ -163,13 +164,15 @@ def beam_search(
         scores, state = model.decode(written[:, -1:], state)
         sums = total[:, None] + scores[:, 0].log_softmax(1)
         best = sums.flatten().topk(min(width, sums.numel()))
-        row, token = best.indices // sums.shape[1], best.indices % sums.shape[1]
+        row = best.indices // sums.shape[1]
+        token = best.indices % sums.shape[1]
         total, state = best.values, state[:, row]
         written = torch.cat([written[row], token[:, None]], 1)
         ended = (token == END) | (length == longest)
         for log, ids in zip(total[ended], written[ended], strict=True):
             found.append((log.item() / length**alpha, ids[1:].tolist()))
-        total, written, state = total[~ended], written[~ended], state[:, ~ended]
+        total, written = total[~ended], written[~ended]
+        state = state[:, ~ended]
         if ended.all():
             break
     return sorted(found, reverse=True)
