@@ -1,4 +1,4 @@
-"""Real images and a text, small enough to ship, scenes and commands: ``fashion_mnist()``, …"""
+"""Real images and a text, small enough to ship, scenes, commands: ``fashion_mnist()``."""
 
 from d2lite.data.commands import commands
 from d2lite.data.fashion_mnist import fashion_mnist
