@@ -30,7 +30,8 @@ def ngrams(tokens: Tokens, n: int) -> Counter[tuple[str, ...]]:
     >>> ngrams("abbcd", 2)["b", "b"]
     1
     """
-    return Counter(tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
+    starts = range(len(tokens) - n + 1)
+    return Counter(tuple(tokens[i : i + n]) for i in starts)
 
 
 def ngram_matches(candidate: Tokens, references: Sequence[Tokens], n: int) -> tuple[int, int]:
@@ -41,7 +42,7 @@ def ngram_matches(candidate: Tokens, references: Sequence[Tokens], n: int) -> tu
     >>> [ngram_matches("abbcd", ["abcdef"], n) for n in (1, 2, 3, 4)]
     [(4, 5), (3, 4), (1, 3), (0, 2)]
     """
-    own, most = ngrams(candidate, n), Counter[tuple[str, ...]]()
+    own, most = ngrams(candidate, n), ngrams([], n)
     for reference in references:
         most |= ngrams(reference, n)
     return (own & most).total(), own.total()

@@ -1,5 +1,6 @@
-"""Real images and a text, small enough to ship, and scenes: ``train, test = fashion_mnist()``."""
+"""Real images and a text, small enough to ship, scenes, commands: ``fashion_mnist()``."""
 
+from d2lite.data.commands import commands
 from d2lite.data.fashion_mnist import fashion_mnist
 from d2lite.data.help_topics import help_topics
 from d2lite.data.labelled_images import LabelledImages
@@ -12,6 +13,7 @@ from d2lite.data.small_transformer import small_transformer
 __all__ = [
     "LabelledImages",
     "Scenes",
+    "commands",
     "fashion_mnist",
     "help_topics",
     "latent_nets",
