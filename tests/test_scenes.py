@@ -18,8 +18,8 @@ from d2lite.data.scenes import (
     NOUNS,
     NUMBERS,
     SIZES,
-    _caption,
     _resize,
+    caption_of_boxes,
 )
 from d2lite.train import fit
 
@@ -258,15 +258,15 @@ def test_captions_are_true(data):
 def test_captions_of_any_boxes_are_true_in_any_order(rows):
     labels = [row[0] for row in rows]
     boxes = [[float(x), float(y), float(x + w), float(y + h)] for _, x, y, w, h in rows]
-    caption = _caption(labels, boxes)
+    caption = caption_of_boxes(labels, boxes)
     kept = [i for i, label in enumerate(labels) if label >= 0]
     require_true(caption, [labels[i] for i in kept], [boxes[i] for i in kept])
-    assert _caption(labels[::-1], boxes[::-1]) == caption
+    assert caption_of_boxes(labels[::-1], boxes[::-1]) == caption
 
 
 def test_a_caption_that_is_false_would_be_found():
     boxes = [[0.0, 0.0, 10.0, 10.0], [30.0, 2.0, 40.0, 12.0], [50.0, 0.0, 60.0, 10.0]]
-    caption = _caption([8, 9, 9], boxes)
+    caption = caption_of_boxes([8, 9, 9], boxes)
     assert caption == "a bag left of two boots"
     require_true(caption, [8, 9, 9], boxes)
     for wrong in ("a bag right of two boots", "a bag left of a boot", "a bag above two boots"):
@@ -289,7 +289,10 @@ def test_a_caption_that_is_false_would_be_found():
     ],
 )
 def test_captions(labels, places, caption):
-    assert _caption(labels, [[x - 1.0, y - 1.0, x + 1.0, y + 1.0] for x, y in places]) == caption
+    assert (
+        caption_of_boxes(labels, [[x - 1.0, y - 1.0, x + 1.0, y + 1.0] for x, y in places])
+        == caption
+    )
 
 
 # ---- A set of scenes -----------------------------------------------------------------------------

@@ -192,7 +192,7 @@ def scenes(
             masks[i, j] = torch.from_numpy(mask)
             visible[i, j] = shown.sum() / mask.sum()
     boxes = masks_to_boxes(masks)
-    captions = map(_caption, labels.tolist(), boxes.tolist())
+    captions = map(caption_of_boxes, labels.tolist(), boxes.tolist())
     return Scenes(images, boxes, labels, masks, visible, tuple(captions))
 
 
@@ -240,12 +240,19 @@ def _resize(garment: Tensor, size: int) -> np.ndarray:
 NUMBERS = "a", "two", "three", "four", "five", "six", "seven", "eight", "nine"
 
 
-def _caption(labels: list[int], boxes: list[list[float]]) -> str:
-    """Say which garments there are, and where.
+def caption_of_boxes(labels: list[int], boxes: list[list[float]]) -> str:
+    """Say which garments there are, and where: the rule behind ``Scenes.captions``.
 
     Of several classes, one is told from the rest by the widest gap between centers: "a bag left of
     two boots and a coat" means left of all three. Of one class, the thirds of the canvas in which
     all centers lie, if they do: "a bag at the top left", "two boots at the bottom", "three coats".
+
+    Args:
+        labels: The class of each garment, or −1, which is left out; one garment at least.
+        boxes: Its box in pixels, (x1, y1, x2, y2).
+
+    >>> caption_of_boxes([8, 4], [[2, 20, 22, 40], [40, 18, 60, 44]])
+    'a bag left of a coat'
     """
     centers: dict[int, list[tuple[float, float]]] = {}
     for label, (x1, y1, x2, y2) in sorted(zip(labels, boxes, strict=True)):
