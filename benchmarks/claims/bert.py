@@ -64,6 +64,7 @@ ARMS: dict[str, tuple[float, tuple[float, float, float], bool, bool]] = {
 }
 TRAIN, TEST = stories(20_000, seed=0), stories(2000, seed=1)
 WORDS = Vocabulary((s.first + s.second for s in TRAIN), specials=SPECIALS)
+RIVALS, LABELS = ["scratch", "probe", "words", "pairs"], [20, 100, 2000]
 Tried = list[tuple[float, int]]
 
 # ---- Data ----------------------------------------------------------------------------------------
@@ -359,7 +360,7 @@ def tuned(run: Run, rates: list[float], of: int, sign: int) -> Iterator[tuple[fl
 
 def all_rows() -> Iterator[list]:
     """Every arm pretrained, and each of them afterwards."""
-    kept: dict[tuple[str, int], Reader] = {}
+    kept = {("scratch", seed): Reader(seed, causal=False) for seed in (*range(5), 100)}
 
     def rounded(values: list[float]) -> list[object]:
         return ["" if v != v else round(v, 4) for v in values]
@@ -373,22 +374,24 @@ def all_rows() -> Iterator[list]:
                 trained[key] = networks[r]
             return measure(arm, networks)
 
-        for rate, seed, result in tuned(run, [0.0015, 0.0045, 0.0135], of=0, sign=-1):
+        for rate, seed, result in tuned(run, [0.0045, 0.0135, 0.0405], of=0, sign=-1):
             yield ["words", arm, 0, STEPS, rate, seed, *rounded(result), "", ""]
         for seed in (*range(5), 100):
             kept[arm, seed] = trained[rate, seed]
-    for seed in (*range(5), 100):
-        kept["scratch", seed] = Reader(seed, causal=False)
-    for task in ("grammar", "theme"):
-        for arm in [*ARMS, "scratch", "probe", "words", "pairs"]:
-            several = arm in ("80/10/10", "scratch", "probe", "words", "pairs")
-            for labels in (20, 100, 2000) if several else (100,):
-                for rate, seed, result in afterwards(task, arm, labels, kept, 100):
-                    yield [task, arm, labels, 100, rate, seed, *[""] * 4, *rounded(result)]
-    for labels in (2000,):
-        for rate, seed, result in afterwards("grammar", "scratch", labels, kept, STEPS + 100):
-            row = ["grammar", "scratch", labels, STEPS + 100, rate, seed]
-            yield [*row, *[""] * 4, *rounded(result)]
+        for task in ("grammar", "theme"):
+            yield from on_labels(task, arm, LABELS if arm == "80/10/10" else [100], kept)
+            for rival in RIVALS if arm == "80/10/10" else ():
+                yield from on_labels(task, rival, LABELS, kept)
+    yield from on_labels("grammar", "scratch", LABELS[-1:], kept, STEPS + 100)
+
+
+def on_labels(
+    task: str, arm: str, several: list[int], kept: dict, steps: int = 100
+) -> Iterator[list]:
+    """Rows of one arm on one task."""
+    for labels in several:
+        for rate, seed, result in afterwards(task, arm, labels, kept, steps):
+            yield [task, arm, labels, steps, rate, seed, *[""] * 4, *(round(x, 4) for x in result)]
 
 
 def afterwards(
