@@ -1,25 +1,22 @@
-"""BERT: what does a network learn from gaps, by which gaps, and what is it worth afterwards?
+"""BERT: what is learned from gaps, how many labels does that save, and is 80/10/10 needed?
 
-    python benchmarks/claims/bert.py    # writes bert.csv beside it; about 10 CPU-minutes
+    python benchmarks/claims/bert.py    # writes bert.csv beside it; about 8 CPU-minutes
 
 The long run behind the chapter on BERT. The text is 20,000 stories of two sentences from the
-grammar of ``d2lite.data.stories``, 75 tokens; encoders have 2 layers, 4 heads, 32 numbers a
-token, no dropout. Each is pretrained for 600 steps of 32 pairs, with AdamW (decay 0.01), a rate
-that rises for a tenth of the steps and then falls to 0. Each arm has a rate of its own, chosen with
-seed 100 out of three, or more while the best is at an edge; then five other seeds are
-trained at it. ``Loss`` and ``Right`` are of words hidden behind <mask> in 15 % of the places of new
-stories (left to right: of the next word, everywhere); ``Verb`` is how often the right one of "is"
-and "are" has the higher score where the people between are of the other number; ``Follows`` is the
-share of pairs judged right.
+grammar of ``d2lite.data.stories``, 75 tokens; encoders have 2 layers, 4 heads, 32 numbers a token,
+no dropout. Each is pretrained for 600 steps of 32 pairs, with AdamW (decay 0.01) and a rate that
+rises for a tenth of the steps and then falls to 0. Each arm has a rate of its own, chosen with seed
+100 out of three, or more while the best is at an edge; then five other seeds are trained at it.
+``Loss`` and ``Right`` are of words hidden behind <mask> in 15 % of the places of new stories;
+``Verb`` is how often the right one of "is" and "are" has the higher score where the people between
+are of the other number; ``Follows`` is the share of pairs judged right.
 
 Then each encoder is trained on for 100 steps of 32 labeled first sentences, a set of its own for
-each seed: is the verb right (``grammar``), or which theme is it (``theme``)? The latter's labeled
-sentences have half of the people and things as subject and object; ``Score`` is the accuracy on new
-sentences of these words, ``Unseen`` that on sentences of the other half. For ``grammar``,
-``Unseen`` is the accuracy where the people between are of the other number. Rates are chosen again,
-for each arm, task and number of labels, by that seed's accuracy. A probe trains a linear layer
-on the pooled vector of a frozen encoder; words and pairs are such a layer on counts of words, or of
-pairs of neighbors. One row for each network.
+each seed: is the verb's form right? ``Score`` is the accuracy on 2,000 new sentences, ``Other``
+that where the people between are of the other number. Rates are chosen again, for each arm and
+number of labels. From scratch, 700 steps are tried as well, which is as many as pretraining and
+these have together. A probe trains a linear layer on the pooled vector of a frozen encoder; words
+and pairs are such a layer on counts of words, or of pairs of neighbors. One row for each network.
 """
 
 import copy
@@ -33,14 +30,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from d2lite.data import Story, stories
-from d2lite.data.stories import PEOPLE, THINGS
 from d2lite.nets.bert import (
     BERT,
-    CLS,
     MASK,
-    SEP,
     SPECIALS,
-    UNK,
     Pretraining,
     mask_tokens,
     pack,
@@ -50,18 +43,11 @@ from d2lite.side_by_side import SideBySide
 from d2lite.text import Vocabulary
 
 HEAD = ["Task", "Arm", "Labels", "Steps", "Rate", "Seed", "Loss", "Right", "Verb", "Follows"]
-HEAD += ["Score", "Unseen"]
+HEAD += ["Score", "Other"]
 WIDTH, LENGTH, BATCH, STEPS, STD = 32, 26, 32, 600, 0.1
 ALONE = 18  # the longest first sentence, with <cls> and <sep>
-SPLIT = 0.8, 0.1, 0.1
-#: Share, split, whether the next sentence is asked for, and whether it reads from left to right.
-ARMS: dict[str, tuple[float, tuple[float, float, float], bool, bool]] = {
-    "80/10/10": (0.15, SPLIT, True, False),
-    "100/0/0": (0.15, (1.0, 0.0, 0.0), True, False),
-    "40 %": (0.4, SPLIT, True, False),
-    "no next": (0.15, SPLIT, False, False),
-    "left to right": (0.15, SPLIT, False, True),
-}
+#: How the chosen words are hidden.
+ARMS = {"80/10/10": (0.8, 0.1, 0.1), "100/0/0": (1.0, 0.0, 0.0)}
 TRAIN, TEST = stories(20_000, seed=0), stories(2000, seed=1)
 WORDS = Vocabulary((s.first + s.second for s in TRAIN), specials=SPECIALS)
 RIVALS, LABELS = ["scratch", "probe", "words", "pairs"], [20, 100, 2000]
@@ -94,35 +80,13 @@ def grammar(text: list[Story], seed: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(rows), right.long()
 
 
-def half(story: Story) -> int | None:
-    """Which half of the people and things acts and is acted on; None if they differ."""
-    who = next(w for w in story.first if w in PEOPLE[story.theme])
-    halves = PEOPLE[story.theme].index(who) // 2, THINGS[story.theme].index(story.first[-2]) // 2
-    return halves[0] if halves[0] == halves[1] else None
-
-
-def themes(text: list[Story]) -> tuple[Tensor, Tensor]:
-    """First sentences: ids (N, T) and themes (N,)."""
-    rows = [pack(WORDS, s.first, (), ALONE)[0] for s in text]
-    return torch.tensor(rows), torch.tensor([s.theme for s in text])
-
-
-def labeled(task: str, labels: int, seed: int) -> tuple[Tensor, Tensor]:
+def labeled(labels: int, seed: int) -> tuple[Tensor, Tensor]:
     """A seed's labeled sentences; fewer are the first of more."""
-    text = stories(10 * labels, 1000 + seed)
-    if task == "grammar":
-        return grammar(text[:labels], seed)
-    return themes([s for s in text if half(s) == 0][:labels])
+    return grammar(stories(labels, 1000 + seed), seed)
 
 
-HALVES = [half(s) for s in TEST]
 OTHERS = [s for s in TEST if s.between is not None and s.between != s.plural]
-TESTS = {
-    "grammar": (grammar(TEST, 2), grammar(OTHERS, 3)),
-    "theme": tuple(
-        themes([s for s, h in zip(TEST, HALVES, strict=True) if h == i]) for i in (0, 1)
-    ),
-}
+TESTS = grammar(TEST, 2), grammar(OTHERS, 3)
 PAIRS, FOLLOWS = pairs(TRAIN, 4)
 TEST_PAIRS, TEST_FOLLOWS = pairs(TEST, 5)
 GAPS, HIDDEN = mask_tokens(
@@ -140,18 +104,15 @@ RIGHT = torch.tensor([ARE if s.plural else IS for s in OTHERS])
 class Reader(nn.Module):
     """Pretraining on ids and segments in one tensor (N, 2, T), as ``SideBySide`` takes them."""
 
-    def __init__(self, seed: int, causal: bool) -> None:
+    def __init__(self, seed: int) -> None:
         super().__init__()
         torch.manual_seed(seed)
         bert = BERT(len(WORDS), LENGTH, WIDTH, 4, 2, 2 * WIDTH, dropout=0.0, std=STD)
-        self.model, self.causal = Pretraining(bert, STD), causal
+        self.model = Pretraining(bert, STD)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (N, 2, T) to scores of words (N, T, V) and of following (N, 2)."""
-        model, ids = self.model, x[:, 0]
-        hidden = model.bert(ids, x[:, 1], self.causal)
-        words = model.transform(hidden) @ model.bert.tokens.weight.T + model.bias
-        return words, model.follows(model.bert.pooler(hidden[:, 0]))
+        return self.model(x[:, 0], x[:, 1])
 
 
 def descent(networks: nn.Module, rates: list[float]) -> AdamW:
@@ -191,56 +152,40 @@ def mean_entropy(scores: Tensor, targets: Tensor) -> Tensor:
 
 def pretrain(arm: str, tried: Tried) -> SideBySide:
     """Train a network for each rate and seed, side by side."""
-    share, split, asks, causal = ARMS[arm]
-    networks = SideBySide([Reader(seed, causal) for _, seed in tried])
+    networks = SideBySide([Reader(seed) for _, seed in tried])
     draws = [torch.Generator().manual_seed(seed) for _, seed in tried]
 
     def loss() -> Tensor:
         rows = torch.stack([torch.randint(len(PAIRS), (BATCH,), generator=d) for d in draws])
         x, follows = PAIRS[rows], FOLLOWS[rows]
         ids = x[:, :, 0]
-        if causal:
-            read, targets = ids, ids[..., 1:].masked_fill(ids[..., 1:] <= UNK, -100)
-            targets = F.pad(targets, (0, 1), value=-100)
-        else:
-            hidden = [
-                mask_tokens(i, len(WORDS), share, split, d) for i, d in zip(ids, draws, strict=True)
-            ]
-            read = torch.stack([h[0] for h in hidden])
-            targets = ids.masked_fill(~torch.stack([h[1] for h in hidden]), -100)
+        hidden = [
+            mask_tokens(i, len(WORDS), 0.15, ARMS[arm], d) for i, d in zip(ids, draws, strict=True)
+        ]
+        read = torch.stack([h[0] for h in hidden])
+        targets = ids.masked_fill(~torch.stack([h[1] for h in hidden]), -100)
         words, next_one = networks(torch.stack([read, x[:, :, 1]], 2))
-        total = mean_entropy(words, targets)
-        return total + mean_entropy(next_one, follows) if asks else total
+        return mean_entropy(words, targets) + mean_entropy(next_one, follows)
 
     train(networks, [rate for rate, _ in tried], STEPS, loss)
     return networks
 
 
 @torch.no_grad()
-def measure(arm: str, networks: SideBySide) -> list[list[float]]:
+def measure(networks: SideBySide) -> list[list[float]]:
     """Loss, Right, Verb and Follows of each network."""
-    causal, results = ARMS[arm][3], []
+    results, n = [], torch.arange(len(VERBS))
+    gaps = torch.stack([GAPS, TEST_PAIRS[:, 1]], 1)
+    wanted, verbs = TEST_PAIRS[:, 0][HIDDEN], VERBS.clone()
+    verbs[n, 0, PLACES] = MASK
     for r in range(len(networks)):
         network = networks[r]
-        if causal:
-            words, _ = network(TEST_PAIRS)
-            targets = TEST_PAIRS[:, 0, 1:]
-            scores, wanted = words[:, :-1][targets > UNK], targets[targets > UNK]
-            at, verbs = PLACES - 1, VERBS  # the verb itself is read too late to matter
-        else:
-            scores = network(torch.stack([GAPS, TEST_PAIRS[:, 1]], 1))[0][HIDDEN]
-            wanted, at, verbs = TEST_PAIRS[:, 0][HIDDEN], PLACES, VERBS.clone()
-            verbs[torch.arange(len(verbs)), 0, PLACES] = MASK
-        both = network(verbs)[0][torch.arange(len(verbs)), at][:, [IS, ARE]]
-        said = torch.tensor([IS, ARE])[both.argmax(1)]
+        scores = network(gaps)[0][HIDDEN]
+        said = torch.tensor([IS, ARE])[network(verbs)[0][n, PLACES][:, [IS, ARE]].argmax(1)]
         follows = network(TEST_PAIRS)[1].argmax(1) == TEST_FOLLOWS
+        right = (scores.argmax(1) == wanted, said == RIGHT, follows)
         results.append(
-            [
-                F.cross_entropy(scores, wanted).item(),
-                (scores.argmax(1) == wanted).float().mean().item(),
-                (said == RIGHT).float().mean().item(),
-                follows.float().mean().item() if ARMS[arm][2] else math.nan,
-            ]
+            [F.cross_entropy(scores, wanted).item(), *(x.float().mean().item() for x in right)]
         )
     return results
 
@@ -249,21 +194,20 @@ def measure(arm: str, networks: SideBySide) -> list[list[float]]:
 
 
 class Judge(nn.Module):
-    """A classifier on an encoder: what it reads is the first place's vector, or the last one's."""
+    """A classifier on a copy of an encoder, as ``d2lite.nets.bert.Classifier``."""
 
-    def __init__(self, reader: Reader, classes: int, seed: int) -> None:
+    def __init__(self, reader: Reader, seed: int) -> None:
         super().__init__()
         torch.manual_seed(2000 + seed)
-        self.bert, self.causal = copy.deepcopy(reader.model.bert), reader.causal
-        self.out = nn.Linear(WIDTH, classes)
+        self.bert = copy.deepcopy(reader.model.bert)
+        self.out = nn.Linear(WIDTH, 2)
 
     def pooled(self, ids: Tensor) -> Tensor:
         """Map ids (N, T) to (N, D)."""
-        last = (ids == SEP) if self.causal else (ids == CLS)
-        return self.bert.pooler((self.bert(ids, causal=self.causal) * last[..., None]).sum(1))
+        return self.bert.pooler(self.bert(ids)[:, 0])
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Map ids (N, T) to (N, classes)."""
+        """Map ids (N, T) to (N, 2)."""
         return self.out(self.pooled(ids))
 
 
@@ -280,7 +224,7 @@ def word_pairs(ids: Tensor) -> Tensor:
 
 
 def judge(
-    task: str, networks: SideBySide, data: list[tuple[Tensor, Tensor]], tried: Tried, steps: int
+    networks: SideBySide, data: list[tuple[Tensor, Tensor]], tried: Tried, steps: int
 ) -> list[list[float]]:
     """Train on labeled inputs, and give the accuracies on both tests, which are last in data."""
     draws = [torch.Generator().manual_seed(3000 + seed) for _, seed in tried]
@@ -297,21 +241,21 @@ def judge(
     train(networks, [rate for rate, _ in tried], steps, loss)
     with torch.no_grad():
         return [
-            [(networks[r](x).argmax(1) == y).float().mean().item() for x, y in TESTS[task]]
+            [(networks[r](x).argmax(1) == y).float().mean().item() for x, y in TESTS]
             for r in range(len(tried))
         ]
 
 
 def on_features(
-    task: str, features: list[Callable[[Tensor], Tensor]], labels: int, tried: Tried
+    features: list[Callable[[Tensor], Tensor]], labels: int, tried: Tried
 ) -> list[list[float]]:
     """Train linear layers on features for 300 steps, and give the accuracies on both tests."""
-    results, classes = [], 2 if task == "grammar" else 4
+    results = []
     for (rate, seed), make in zip(tried, features, strict=True):
-        x, y = labeled(task, labels, seed)
+        x, y = labeled(labels, seed)
         with torch.no_grad():
-            made = [make(ids) for ids in (x, TESTS[task][0][0], TESTS[task][1][0])]
-        layer = nn.Linear(made[0].shape[1], classes)
+            made = [make(ids) for ids in (x, TESTS[0][0], TESTS[1][0])]
+        layer = nn.Linear(made[0].shape[1], 2)
         nn.init.zeros_(layer.weight)
         optimizer = torch.optim.AdamW(layer.parameters(), rate, weight_decay=0.01)
         for _ in range(300):
@@ -320,7 +264,7 @@ def on_features(
             optimizer.step()
         answers = [layer(m).argmax(1) for m in made[1:]]
         results.append(
-            [(a == t[1]).float().mean().item() for a, t in zip(answers, TESTS[task], strict=True)]
+            [(a == t[1]).float().mean().item() for a, t in zip(answers, TESTS, strict=True)]
         )
     return results
 
@@ -359,62 +303,46 @@ def tuned(run: Run, rates: list[float], of: int, sign: int) -> Iterator[tuple[fl
 
 
 def all_rows() -> Iterator[list]:
-    """Every arm pretrained, and each of them afterwards."""
-    kept = {("scratch", seed): Reader(seed, causal=False) for seed in (*range(5), 100)}
-
-    def rounded(values: list[float]) -> list[object]:
-        return ["" if v != v else round(v, 4) for v in values]
-
+    """Both arms pretrained, and what follows."""
+    kept = {("scratch", seed): Reader(seed) for seed in (*range(5), 100)}
     for arm in ARMS:
         trained: dict[tuple[float, int], Reader] = {}
 
         def run(tried: Tried, arm: str = arm, trained: dict = trained) -> list[list[float]]:
             networks = pretrain(arm, tried)
-            for r, key in enumerate(tried):
-                trained[key] = networks[r]
-            return measure(arm, networks)
+            trained.update({key: networks[r] for r, key in enumerate(tried)})
+            return measure(networks)
 
         for rate, seed, result in tuned(run, [0.0045, 0.0135, 0.0405], of=0, sign=-1):
-            yield ["words", arm, 0, STEPS, rate, seed, *rounded(result), "", ""]
-        for seed in (*range(5), 100):
-            kept[arm, seed] = trained[rate, seed]
-        for task in ("grammar", "theme"):
-            yield from on_labels(task, arm, LABELS if arm == "80/10/10" else [100], kept)
-            for rival in RIVALS if arm == "80/10/10" else ():
-                yield from on_labels(task, rival, LABELS, kept)
-    yield from on_labels("grammar", "scratch", LABELS[-1:], kept, STEPS + 100)
+            yield ["words", arm, 0, STEPS, rate, seed, *(round(x, 4) for x in result), "", ""]
+        kept |= {(arm, seed): trained[rate, seed] for seed in (*range(5), 100)}
+        for labels in LABELS if arm == "80/10/10" else [100]:
+            yield from afterwards(arm, labels, kept)
+    for rival in RIVALS:
+        for labels in LABELS:
+            yield from afterwards(rival, labels, kept)
+    for labels in LABELS[1:]:
+        yield from afterwards("scratch", labels, kept, STEPS + 100)
 
 
-def on_labels(
-    task: str, arm: str, several: list[int], kept: dict, steps: int = 100
-) -> Iterator[list]:
-    """Rows of one arm on one task."""
-    for labels in several:
-        for rate, seed, result in afterwards(task, arm, labels, kept, steps):
-            yield [task, arm, labels, steps, rate, seed, *[""] * 4, *(round(x, 4) for x in result)]
-
-
-def afterwards(
-    task: str, arm: str, labels: int, kept: dict, steps: int
-) -> Iterator[tuple[float, int, list]]:
-    """One arm on one task."""
-    classes = 2 if task == "grammar" else 4
+def afterwards(arm: str, labels: int, kept: dict, steps: int = 100) -> Iterator[list]:
+    """Rows of one arm with some labels."""
 
     def run(tried: Tried) -> list[list[float]]:
         if arm in ("words", "pairs"):
-            make = words if arm == "words" else word_pairs
-            return on_features(task, [make] * len(tried), labels, tried)
-        judges = [
-            Judge(kept["80/10/10" if arm == "probe" else arm, seed], classes, seed)
-            for _, seed in tried
-        ]
+            return on_features(
+                [words if arm == "words" else word_pairs] * len(tried), labels, tried
+            )
+        of = "80/10/10" if arm == "probe" else arm
+        judges = [Judge(kept[of, seed], seed) for _, seed in tried]
         if arm == "probe":
-            return on_features(task, [j.pooled for j in judges], labels, tried)
-        data = [labeled(task, labels, seed) for _, seed in tried]
-        return judge(task, SideBySide(judges), data, tried, steps)
+            return on_features([j.pooled for j in judges], labels, tried)
+        data = [labeled(labels, seed) for _, seed in tried]
+        return judge(SideBySide(judges), data, tried, steps)
 
     rates = [0.003, 0.01, 0.03] if arm in ("probe", "words", "pairs") else [0.0005, 0.0015, 0.0045]
-    yield from tuned(run, rates, of=0, sign=1)
+    for rate, seed, result in tuned(run, rates, of=0, sign=1):
+        yield ["grammar", arm, labels, steps, rate, seed, *[""] * 4, *(round(x, 4) for x in result)]
 
 
 if __name__ == "__main__":
