@@ -20,10 +20,19 @@ THEMES = {
     ),
     "music": ("singer drummer pianist composer", "song drum flute tune", "playing hearing tuning"),
 }
+
+#: The themes, by number.
 NAMES = list(THEMES)
-PEOPLE, THINGS, ACTS = (
-    [words.split() for words in column] for column in zip(*THEMES.values(), strict=True)
-)
+
+#: The people of each theme.
+PEOPLE = [people.split() for people, _, _ in THEMES.values()]
+
+#: The things that they have to do with.
+THINGS = [things.split() for _, things, _ in THEMES.values()]
+
+#: What they do with these.
+ACTS = [acts.split() for _, _, acts in THEMES.values()]
+
 ADJECTIVES = ["old", "young", "tall", "tired", "happy", "quiet", "famous", "kind"]
 VERBS = ["knowing", "helping", "following", "seeing"]
 PREPOSITIONS = ["near", "behind", "beside"]
