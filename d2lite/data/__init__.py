@@ -1,4 +1,4 @@
-"""Real images and a text, small enough to ship, scenes, commands: ``fashion_mnist()``."""
+"""Real images and a text, small enough to ship; scenes, commands and stories, made from a seed."""
 
 from d2lite.data.commands import commands
 from d2lite.data.fashion_mnist import fashion_mnist
@@ -9,10 +9,12 @@ from d2lite.data.scenes import Scenes, caption_of_boxes, scenes
 from d2lite.data.small_detector import small_detector
 from d2lite.data.small_nets import small_nets
 from d2lite.data.small_transformer import small_transformer
+from d2lite.data.stories import Story, stories
 
 __all__ = [
     "LabelledImages",
     "Scenes",
+    "Story",
     "caption_of_boxes",
     "commands",
     "fashion_mnist",
@@ -22,4 +24,5 @@ __all__ = [
     "small_detector",
     "small_nets",
     "small_transformer",
+    "stories",
 ]
