@@ -302,7 +302,8 @@ def greedy(model: Transformer, source: Tensor, begin: int, end: int, max_length:
     done = torch.zeros(len(source), dtype=torch.bool, device=source.device)
     for _ in range(max_length):
         best = model.decode(target, memory, mask)[:, -1].argmax(-1)
-        target = torch.cat([target, best.masked_fill(done, 0)[:, None]], 1)
+        best = best.masked_fill(done, 0)  # padding after the end
+        target = torch.cat([target, best[:, None]], 1)
         done |= best == end
         if done.all():
             break
