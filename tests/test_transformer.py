@@ -220,15 +220,15 @@ def test_a_sum_grows_only_if_the_input_is_normalized():
 def test_an_encoder_and_a_decoder_learn_to_reverse():
     torch.manual_seed(0)
     model = Transformer(8, 8, d_model=32, nhead=4, num_layers=1, dim_feedforward=64)
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
 
     def batch(count):
-        source = torch.randint(3, 8, (count, 4))
+        source = torch.randint(3, 8, (count, 3))
         ends = torch.ones(count, 1, dtype=torch.int64)
         return source, torch.cat([ends, source.flip(1), 2 * ends], 1)
 
-    for _ in range(300):
-        source, target = batch(64)
+    for _ in range(120):
+        source, target = batch(32)
         scores = model(source, target[:, :-1])
         loss = F.cross_entropy(scores.flatten(0, 1), target[:, 1:].flatten())
         optimizer.zero_grad()
@@ -236,7 +236,7 @@ def test_an_encoder_and_a_decoder_learn_to_reverse():
         optimizer.step()
     source, target = batch(100)
     written = greedy(model, source, begin=1, end=2, max_length=6)
-    assert written.shape == (100, 5)
+    assert written.shape == (100, 4)
     assert (written == target[:, 1:]).all(1).float().mean() > 0.9
 
 

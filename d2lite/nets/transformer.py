@@ -27,7 +27,8 @@ def positional_encoding(length: int, d_model: int) -> Tensor:
     """
     even = torch.arange(0, d_model, 2)
     angles = torch.arange(length)[:, None] / 10000 ** (even / d_model)  # (T, D / 2)
-    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :d_model]
+    both = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
+    return both[:, :d_model]
 
 
 class Embedding(nn.Module):
