@@ -2,8 +2,8 @@
 
     python benchmarks/bleu.py    # writes bleu.csv beside it
 
-Three of them are not among the course's requirements, so it needs an environment of its own, with
-this folder's parent on ``PYTHONPATH``::
+Two of them, nltk and torchmetrics, are not among the course's requirements, so it needs an
+environment of its own, with this folder's parent on ``PYTHONPATH``::
 
     pip install torch sacrebleu==2.6.0 nltk==3.10.4 torchmetrics==1.9.0
 

@@ -59,12 +59,13 @@ def bleu(
     pₙ is the share of all candidates' n-grams that stand in their references. The penalty is for
     candidates that are shorter, all together, than their references (each the nearest in length,
     the shorter one if two are as near): exp(1 − length of references / length of candidates).
-    Where no n-gram matches for some n, it is 0; nothing is smoothed.
+    Where no n-gram matches for some n of a weight above 0, it is 0; nothing is smoothed.
 
     Args:
         candidates: N lists of tokens.
         references: For each candidate, a list of one or more lists of tokens.
-        weights: Of p₁, p₂, …: as many as there are lengths of n-grams.
+        weights: Of p₁, p₂, …: as many as there are lengths of n-grams. One of 0 leaves its length
+            out.
 
     Raises:
         TypeError: If a sentence is a string, in place of a list of its tokens.
@@ -83,7 +84,8 @@ def bleu(
             hits, all_of_them = ngram_matches(candidate, several, i + 1)
             matched[i] += hits
             counted[i] += all_of_them
-    if not all(matched):
+    used = [(w, m, c) for w, m, c in zip(weights, matched, counted, strict=True) if w]
+    if not all(m for _, m, _ in used):
         return 0.0
-    logs = (w * math.log(m / c) for w, m, c in zip(weights, matched, counted, strict=True))
+    logs = (w * math.log(m / c) for w, m, c in used)
     return math.exp(min(0, 1 - wanted / length) + sum(logs))

@@ -60,6 +60,13 @@ def test_the_penalty_is_of_the_corpus():
     assert near == 1  # as near, so the shorter one counts
 
 
+def test_a_weight_of_0_leaves_its_length_out():
+    three, other = list("abc"), list("abd")
+    assert bleu([three], [[three]], weights=(1, 0, 0, 0)) == 1
+    assert bleu([three], [[other]], weights=(1, 0, 0, 0)) == pytest.approx(2 / 3)
+    assert bleu([three], [[other]], weights=(0.5, 0, 0.5)) == 0  # a length that counts
+
+
 def test_order_of_candidates_does_not_matter():
     source = random.Random(0)
     pairs = [([source.choice("ab") for _ in range(6)], [[*"abaabb"]]) for _ in range(6)]
