@@ -1,6 +1,6 @@
 """Transformer: which of its parts pay, and is it ahead of counting and of a recurrent network?
 
-    python benchmarks/claims/transformer.py    # writes transformer.csv; about 12 CPU-minutes
+    python benchmarks/claims/transformer.py    # writes transformer.csv; about 14 CPU-minutes
 
 The long run behind the chapter on transformers: models of characters, on Python's help topics.
 Every tenth topic is held out; bits per character are measured on those, in windows that overlap by
