@@ -15,7 +15,8 @@ It is judged on the last tenth, each character after at least 48 that stand befo
     after 1, 2, 3, 4, 5 thousand steps     2.11, 1.94, 1.87, 1.83, 1.79
     of the text that it has learned from   1.36
 
-Dropout and the rate are the first that were tried.
+Dropout and the rate are the first that were tried. The file was made when embeddings started with a
+deviation of 0.02; `LanguageModel` now starts them at 1/√D, so a new run would differ.
 """
 
 import math
