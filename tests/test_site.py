@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
-from conftest import PAGES, SITE
+from conftest import PAGES, ROOT, SITE
 
 ERROR = r"Traceback \(most recent call last\)"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -99,3 +99,16 @@ def test_without_scripts_a_picture_stands_for_each_explorer(
     for still in soup.select("[data-widget-model]"):
         assert still.select_one("svg"), "a still picture is missing"
         assert still.get("aria-label")
+
+
+def test_the_site_styles_no_class_of_an_explorer() -> None:
+    """Such as Bootstrap's `.mark`, which is cream-colored in both themes."""
+    bare: set[str] = set()
+    for path in (SITE / "_static").rglob("*.css"):
+        sheet = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        bare |= set(re.findall(r"[{},]\s*\.([\w-]+)\s*(?=[{,])", sheet))
+    assert "mark" in bare
+    for path in (ROOT / "d2lite" / "explore").glob("*.css"):
+        own = re.findall(r"(?<=[.&\s(:])\.([a-z][\w-]*)", path.read_text(encoding="utf-8"))
+        found = {name for name in own if name in bare and not name.startswith("d2")}
+        assert not found, f"{path.name}: {sorted(found)}"

@@ -426,7 +426,7 @@ function render({ model, el }) {
     for (const cell of cells.splice(text.length)) cell.remove();
     cells.forEach((cell, i) => {
       const look = shares[i - from] ?? 0, kind = i < from ? " past" : i > at ? " later" : "";
-      const name = `d2-char${text[i] in MARKS ? " mark" : ""}${text[i] === "\n" ? " end" : ""}${kind}` +
+      const name = `d2-char${text[i] in MARKS ? " blank" : ""}${text[i] === "\n" ? " end" : ""}${kind}` +
         `${look > 0.005 ? " seen" : ""}${i === at ? " own" : ""}`;
       const mix = look > 0.005 ? `${(8 + 42 * look).toFixed(1)}%` : "";
       say(cell, MARKS[text[i]] ?? text[i]);

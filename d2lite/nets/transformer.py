@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from d2lite.attention import MultiHeadAttention, causal_mask
-from d2lite.checks import checked, integer, number
+from d2lite.checks import checked, integer, number, tensor
+
+SHARE = number(at_least=0, below=1)  # of what dropout leaves out
 
 
 @checked(length=integer(at_least=1), d_model=integer(at_least=1))
@@ -25,16 +27,20 @@ def positional_encoding(length: int, d_model: int) -> Tensor:
     """
     even = torch.arange(0, d_model, 2)
     angles = torch.arange(length)[:, None] / 10000 ** (even / d_model)  # (T, D / 2)
-    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :d_model]
+    both = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
+    return both[:, :d_model]
 
 
 class Embedding(nn.Module):
     """Look tokens up, multiply by √D, and add each place's code: ids (N, T) → (N, T, D).
 
+    The table starts with a variance of 1 / D, so that what is looked up starts with one of 1.
+
     >>> Embedding(vocab_size=10, d_model=8)(torch.zeros(2, 5, dtype=torch.int64)).shape
     torch.Size([2, 5, 8])
     """
 
+    @checked(vocab_size=integer(at_least=1), d_model=integer(at_least=1), dropout=SHARE)
     def __init__(self, vocab_size: int, d_model: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocab_size, d_model)
@@ -68,6 +74,7 @@ class Residual(nn.Module):
         return self.norm(x + self.dropout(layer(x)))
 
 
+@checked(d_model=integer(at_least=1), dim_feedforward=integer(at_least=1), dropout=SHARE)
 def feed_forward(d_model: int, dim_feedforward: int, dropout: float = 0.0) -> nn.Sequential:
     """Make two layers that work on each place alone: (N, T, D) → the same.
 
@@ -82,6 +89,9 @@ def feed_forward(d_model: int, dim_feedforward: int, dropout: float = 0.0) -> nn
 
 class EncoderLayer(nn.Module):
     """Each place looks at all places, then works alone.
+
+    It equals ``nn.TransformerEncoderLayer(…, batch_first=True)``, but for dropout: PyTorch leaves
+    out some of the weights of attention, too.
 
     Args:
         d_model: Numbers of a token, D.
@@ -117,7 +127,7 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """Each place looks at those before it, then at the encoder's memory, then works alone.
 
-    Arguments as for ``EncoderLayer``.
+    Arguments as for ``EncoderLayer``. It looks only at those before it if the mask says so.
 
     >>> layer = DecoderLayer(8, nhead=2, dim_feedforward=32)
     >>> layer(torch.zeros(2, 5, 8), memory=torch.zeros(2, 7, 8)).shape
@@ -156,7 +166,7 @@ class DecoderLayer(nn.Module):
 class Transformer(nn.Module):
     """Encoder and decoder: from a source and the target so far to scores of the next token.
 
-    Tokens with the id 0 are padding; nobody looks at them.
+    Tokens with the id 0 are padding; nobody looks at them. Layers normalize sums, as in the paper.
 
     Args:
         source_size: Tokens of the source's vocabulary.
@@ -212,11 +222,16 @@ class Transformer(nn.Module):
         return self.decode(target, *self.encode(source))
 
 
+def _within_context(self: "LanguageModel", ids: Tensor) -> None:
+    if ids.shape[1] > self.context:
+        raise ValueError(f"ids: {ids.shape[1]} tokens, must be ≤ context={self.context}")
+
+
 class LanguageModel(nn.Module):
     """A decoder alone: from the tokens so far to scores of the next one, as GPT.
 
-    From Radford et al., "Improving language understanding by generative pre-training", 2018. Layers
-    normalize first; the last sum is normalized once more; places are learned.
+    From Radford et al., "Improving language understanding by generative pre-training", 2018; as in
+    its successor, layers normalize first, and the last sum once more. Places are learned.
 
     Args:
         vocab_size: Tokens of the vocabulary.
@@ -231,7 +246,7 @@ class LanguageModel(nn.Module):
     torch.Size([3, 10, 95])
     """
 
-    @checked(context=integer(at_least=1), dropout=number(at_least=0, below=1))
+    @checked(context=integer(at_least=1), num_layers=integer(at_least=0), dropout=SHARE)
     def __init__(
         self,
         vocab_size: int,
@@ -246,7 +261,7 @@ class LanguageModel(nn.Module):
         self.tokens = nn.Embedding(vocab_size, d_model)
         self.places = nn.Embedding(context, d_model)
         for embedding in (self.tokens, self.places):
-            nn.init.normal_(embedding.weight, std=0.02)
+            nn.init.normal_(embedding.weight, std=d_model**-0.5)
         self.layers = nn.ModuleList(
             [
                 EncoderLayer(d_model, nhead, 4 * d_model, dropout, norm_first=True)
@@ -256,6 +271,7 @@ class LanguageModel(nn.Module):
         self.norm = nn.LayerNorm(d_model)
         self.out = nn.Linear(d_model, vocab_size, bias=False)
 
+    @checked(_within_context)
     def forward(self, ids: Tensor) -> Tensor:
         """Map ids (N, T), T at most ``context``, to scores of the token after each, (N, T, V)."""
         T = ids.shape[1]
@@ -264,3 +280,58 @@ class LanguageModel(nn.Module):
         for layer in self.layers:
             x = layer(x, mask)
         return self.out(self.norm(x))
+
+
+@checked(source=tensor("(N, S)", floating=False), max_length=integer(at_least=1))
+@torch.no_grad()
+def greedy(model: Transformer, source: Tensor, begin: int, end: int, max_length: int) -> Tensor:
+    """Write the best next token, again and again: ids (N, S) → (N, T), T ≤ ``max_length``.
+
+    Args:
+        model: Put it in evaluation mode first, if it has dropout.
+        source: Ids, with 0 for padding.
+        begin: The id of the token that begins every target; it is not in the answer.
+        end: The id of the token that ends one. After it comes padding, 0.
+        max_length: Tokens at most, the last one included.
+
+    >>> model = Transformer(10, 12, d_model=16, nhead=2, num_layers=1, dim_feedforward=32)
+    >>> greedy(model, torch.ones(3, 7, dtype=torch.int64), begin=1, end=2, max_length=4).shape[0]
+    3
+    """
+    memory, mask = model.encode(source)
+    target = torch.full((len(source), 1), begin, device=source.device)
+    done = torch.zeros(len(source), dtype=torch.bool, device=source.device)
+    for _ in range(max_length):
+        best = model.decode(target, memory, mask)[:, -1].argmax(-1)
+        best = best.masked_fill(done, 0)  # padding after the end
+        target = torch.cat([target, best[:, None]], 1)
+        done |= best == end
+        if done.all():
+            break
+    return target[:, 1:]
+
+
+@checked(
+    ids=tensor("(N, T)", floating=False),
+    count=integer(at_least=1),
+    temperature=number(above=0),
+)
+@torch.no_grad()
+def generate(model: LanguageModel, ids: Tensor, count: int, temperature: float = 1.0) -> Tensor:
+    """Draw the next token, again and again: ids (N, T) → (N, T + count).
+
+    Args:
+        model: Put it in evaluation mode first, if it has dropout.
+        ids: What it continues; it looks back on the last ``model.context`` of them.
+        count: Tokens to draw.
+        temperature: Scores are divided by it: below 1 likely tokens become likelier.
+
+    >>> model = LanguageModel(95, context=8, d_model=16, nhead=2, num_layers=1)
+    >>> generate(model, torch.zeros(2, 3, dtype=torch.int64), count=10).shape
+    torch.Size([2, 13])
+    """
+    for _ in range(count):
+        scores = model(ids[:, -model.context :])[:, -1]
+        drawn = torch.multinomial((scores / temperature).softmax(-1), 1)
+        ids = torch.cat([ids, drawn], 1)
+    return ids
