@@ -1,6 +1,6 @@
 """BERT: what is learned from gaps, how many labels does that save, and which parts are needed?
 
-    python benchmarks/claims/bert.py    # writes bert.csv beside it; about 16 CPU-minutes
+    python benchmarks/claims/bert.py    # writes bert.csv beside it; about 9 CPU-minutes
 
 The long run behind the chapter on BERT. The text is 20,000 stories of two sentences from the
 grammar of ``d2lite.data.stories``, 75 tokens; encoders have 2 layers, 4 heads, 32 numbers a token,
