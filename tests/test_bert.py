@@ -132,6 +132,19 @@ def test_word_head_shares_the_embeddings():
     assert model.bert.tokens.weight.grad[9].abs().sum() > 0
 
 
+def test_words_may_be_scored_from_the_left_alone():
+    torch.manual_seed(0)
+    model = Pretraining(small(std=0.3), std=0.3).eval()
+    ids = torch.randint(5, 20, (1, 8))
+    other = ids.clone()
+    other[0, 5] = 6 + (ids[0, 5] == 6)
+    with torch.no_grad():
+        left, right = model(ids, causal=True)[0], model(other, causal=True)[0]
+        both, changed = model(ids)[0], model(other)[0]
+    assert torch.allclose(left[:, :5], right[:, :5], atol=1e-5)
+    assert not torch.allclose(both[:, :5], changed[:, :5], atol=1e-3)
+
+
 def test_a_rule_is_learned_from_gaps_and_then_from_few_labels():
     torch.manual_seed(0)
     bert = small(std=0.1)

@@ -1,6 +1,6 @@
-"""BERT: what is learned from gaps, how many labels does that save, and is 80/10/10 needed?
+"""BERT: what is learned from gaps, how many labels does that save, and which parts are needed?
 
-    python benchmarks/claims/bert.py    # writes bert.csv beside it; about 8 CPU-minutes
+    python benchmarks/claims/bert.py    # writes bert.csv beside it; about 9 CPU-minutes
 
 The long run behind the chapter on BERT. The text is 20,000 stories of two sentences from the
 grammar of ``d2lite.data.stories``, 75 tokens; encoders have 2 layers, 4 heads, 32 numbers a token,
@@ -10,6 +10,13 @@ rises for a tenth of the steps and then falls to 0. Each arm has a rate of its o
 ``Loss`` and ``Right`` are of words hidden behind <mask> in 15 % of the places of new stories;
 ``Verb`` is how often the right one of "is" and "are" has the higher score where the people between
 are of the other number; ``Follows`` is the share of pairs judged right.
+
+Arms differ from the first, "80/10/10", in one thing: "100/0/0" hides all chosen words behind
+<mask>; "40 %" chooses 40 % of the words; "words only" has no loss on the next sentence. "left to
+right" differs from "words only": each place sees only what is before it and guesses the next
+token, with a loss at every place. It is asked for the same words, from the left alone, and
+fine-tuned as it is, read at <sep>, the last place, which alone has seen all. So that the place is
+no excuse, "words only" is also read there, "words only at <sep>".
 
 Then each encoder is trained on for 100 steps of 32 labeled first sentences, a set of its own for
 each seed: is the verb's form right? ``Score`` is the accuracy on 2,000 new sentences, ``Other``
@@ -22,6 +29,8 @@ and pairs are such a layer on counts of words, or of pairs of neighbors. One row
 import copy
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +41,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from d2lite.data import Story, stories
 from d2lite.nets.bert import (
     BERT,
+    CLS,
     MASK,
+    PAD,
+    SEP,
     SPECIALS,
     Pretraining,
     mask_tokens,
@@ -46,11 +58,28 @@ HEAD = ["Task", "Arm", "Labels", "Steps", "Rate", "Seed", "Loss", "Right", "Verb
 HEAD += ["Score", "Other"]
 WIDTH, LENGTH, BATCH, STEPS, STD = 32, 26, 32, 600, 0.1
 ALONE = 18  # the longest first sentence, with <cls> and <sep>
-#: How the chosen words are hidden.
-ARMS = {"80/10/10": (0.8, 0.1, 0.1), "100/0/0": (1.0, 0.0, 0.0)}
+
+
+class Arm(NamedTuple):
+    """How many words are chosen and how they are hidden, and what else differs."""
+
+    share: float = 0.15
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    pairs: bool = True
+    causal: bool = False
+
+
+#: Ways to pretrain.
+ARMS = {
+    "80/10/10": Arm(),
+    "100/0/0": Arm(split=(1.0, 0.0, 0.0)),
+    "40 %": Arm(share=0.4),
+    "words only": Arm(pairs=False),
+    "left to right": Arm(pairs=False, causal=True),
+}
 TRAIN, TEST = stories(20_000, seed=0), stories(2000, seed=1)
 WORDS = Vocabulary((s.first + s.second for s in TRAIN), specials=SPECIALS)
-RIVALS, LABELS = ["scratch", "probe", "words", "pairs"], [20, 100, 2000]
+RIVALS, LABELS = ["scratch", "words", "pairs"], [20, 100, 2000]
 Tried = list[tuple[float, int]]
 
 # ---- Data ----------------------------------------------------------------------------------------
@@ -104,15 +133,16 @@ RIGHT = torch.tensor([ARE if s.plural else IS for s in OTHERS])
 class Reader(nn.Module):
     """Pretraining on ids and segments in one tensor (N, 2, T), as ``SideBySide`` takes them."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, causal: bool = False) -> None:
         super().__init__()
         torch.manual_seed(seed)
+        self.causal = causal
         bert = BERT(len(WORDS), LENGTH, WIDTH, 4, 2, 2 * WIDTH, dropout=0.0, std=STD)
         self.model = Pretraining(bert, STD)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (N, 2, T) to scores of words (N, T, V) and of following (N, 2)."""
-        return self.model(x[:, 0], x[:, 1])
+        return self.model(x[:, 0], x[:, 1], self.causal)
 
 
 def descent(networks: nn.Module, rates: list[float]) -> AdamW:
@@ -150,43 +180,51 @@ def mean_entropy(scores: Tensor, targets: Tensor) -> Tensor:
     )  # type: ignore[return-value]
 
 
-def pretrain(arm: str, tried: Tried) -> SideBySide:
+def pretrain(arm: Arm, tried: Tried) -> SideBySide:
     """Train a network for each rate and seed, side by side."""
-    networks = SideBySide([Reader(seed) for _, seed in tried])
+    networks = SideBySide([Reader(seed, arm.causal) for _, seed in tried])
     draws = [torch.Generator().manual_seed(seed) for _, seed in tried]
 
     def loss() -> Tensor:
         rows = torch.stack([torch.randint(len(PAIRS), (BATCH,), generator=d) for d in draws])
         x, follows = PAIRS[rows], FOLLOWS[rows]
         ids = x[:, :, 0]
+        if arm.causal:
+            words, _ = networks(x)
+            return mean_entropy(words[:, :, :-1], ids.masked_fill(ids == PAD, -100)[:, :, 1:])
         hidden = [
-            mask_tokens(i, len(WORDS), 0.15, ARMS[arm], d) for i, d in zip(ids, draws, strict=True)
+            mask_tokens(i, len(WORDS), arm.share, arm.split, d)
+            for i, d in zip(ids, draws, strict=True)
         ]
         read = torch.stack([h[0] for h in hidden])
         targets = ids.masked_fill(~torch.stack([h[1] for h in hidden]), -100)
         words, next_one = networks(torch.stack([read, x[:, :, 1]], 2))
-        return mean_entropy(words, targets) + mean_entropy(next_one, follows)
+        of_words = mean_entropy(words, targets)
+        return of_words + mean_entropy(next_one, follows) if arm.pairs else of_words
 
     train(networks, [rate for rate, _ in tried], STEPS, loss)
     return networks
 
 
 @torch.no_grad()
-def measure(networks: SideBySide) -> list[list[float]]:
-    """Loss, Right, Verb and Follows of each network."""
+def measure(networks: SideBySide, arm: Arm) -> list[list]:
+    """Loss, Right, Verb and, of those who learned it, Follows of each network."""
     results, n = [], torch.arange(len(VERBS))
-    gaps = torch.stack([GAPS, TEST_PAIRS[:, 1]], 1)
-    wanted, verbs = TEST_PAIRS[:, 0][HIDDEN], VERBS.clone()
-    verbs[n, 0, PLACES] = MASK
+    wanted, verbs, at = TEST_PAIRS[:, 0][HIDDEN], VERBS.clone(), PLACES
+    gaps, where = torch.stack([GAPS, TEST_PAIRS[:, 1]], 1), HIDDEN
+    if arm.causal:  # the word at a place is guessed at the one before, which has not seen it
+        gaps, where, at = TEST_PAIRS, HIDDEN.roll(-1, 1), PLACES - 1
+    else:
+        verbs[n, 0, PLACES] = MASK
     for r in range(len(networks)):
         network = networks[r]
-        scores = network(gaps)[0][HIDDEN]
-        said = torch.tensor([IS, ARE])[network(verbs)[0][n, PLACES][:, [IS, ARE]].argmax(1)]
-        follows = network(TEST_PAIRS)[1].argmax(1) == TEST_FOLLOWS
-        right = (scores.argmax(1) == wanted, said == RIGHT, follows)
-        results.append(
-            [F.cross_entropy(scores, wanted).item(), *(x.float().mean().item() for x in right)]
-        )
+        scores = network(gaps)[0][where]
+        said = torch.tensor([IS, ARE])[network(verbs)[0][n, at][:, [IS, ARE]].argmax(1)]
+        right = [scores.argmax(1) == wanted, said == RIGHT]
+        if arm.pairs:
+            right.append(network(TEST_PAIRS)[1].argmax(1) == TEST_FOLLOWS)
+        shares = [F.cross_entropy(scores, wanted), *(x.float().mean() for x in right)]
+        results.append([round(x.item(), 4) for x in shares] + [""] * (not arm.pairs))
     return results
 
 
@@ -194,17 +232,22 @@ def measure(networks: SideBySide) -> list[list[float]]:
 
 
 class Judge(nn.Module):
-    """A classifier on a copy of an encoder, as ``d2lite.nets.bert.Classifier``."""
+    """A classifier on a copy of an encoder, as ``d2lite.nets.bert.Classifier``; reads at a token.
 
-    def __init__(self, reader: Reader, seed: int) -> None:
+    <cls>, or what else each sentence has one of.
+    """
+
+    def __init__(self, reader: Reader, seed: int, token: int = CLS) -> None:
         super().__init__()
         torch.manual_seed(2000 + seed)
+        self.causal, self.token = reader.causal, token
         self.bert = copy.deepcopy(reader.model.bert)
         self.out = nn.Linear(WIDTH, 2)
 
     def pooled(self, ids: Tensor) -> Tensor:
         """Map ids (N, T) to (N, D)."""
-        return self.bert.pooler(self.bert(ids)[:, 0])
+        x = self.bert(ids, causal=self.causal)
+        return self.bert.pooler((x * (ids == self.token).unsqueeze(-1)).sum(1))
 
     def forward(self, ids: Tensor) -> Tensor:
         """Map ids (N, T) to (N, 2)."""
@@ -257,6 +300,7 @@ def on_features(
             made = [make(ids) for ids in (x, TESTS[0][0], TESTS[1][0])]
         layer = nn.Linear(made[0].shape[1], 2)
         nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
         optimizer = torch.optim.AdamW(layer.parameters(), rate, weight_decay=0.01)
         for _ in range(300):
             optimizer.zero_grad()
@@ -302,49 +346,72 @@ def tuned(run: Run, rates: list[float], of: int, sign: int) -> Iterator[tuple[fl
         yield rate, seed, result
 
 
-def all_rows() -> Iterator[list]:
-    """Both arms pretrained, and what follows."""
-    kept = {("scratch", seed): Reader(seed) for seed in (*range(5), 100)}
-    for arm in ARMS:
-        trained: dict[tuple[float, int], Reader] = {}
+def job(name: str) -> list[list]:
+    """Rows of an arm that is pretrained, or of a rival that is not, and of what follows."""
+    torch.set_num_threads(1)
+    with sdpa_kernel(SDPBackend.MATH):  # the other one is not batched by vmap
+        return list(pretrained(name) if name in ARMS else not_pretrained(name))
 
-        def run(tried: Tried, arm: str = arm, trained: dict = trained) -> list[list[float]]:
-            networks = pretrain(arm, tried)
-            trained.update({key: networks[r] for r, key in enumerate(tried)})
-            return measure(networks)
 
-        for rate, seed, result in tuned(run, [0.0045, 0.0135, 0.0405], of=0, sign=-1):
-            yield ["words", arm, 0, STEPS, rate, seed, *(round(x, 4) for x in result), "", ""]
-        kept |= {(arm, seed): trained[rate, seed] for seed in (*range(5), 100)}
-        for labels in LABELS if arm == "80/10/10" else [100]:
-            yield from afterwards(arm, labels, kept)
-    for rival in RIVALS:
+def pretrained(name: str) -> Iterator[list]:
+    """Rows of an arm's pretraining and fine-tuning; those of the probe with the first arm."""
+    arm, trained = ARMS[name], {}
+
+    def run(tried: Tried) -> list[list]:
+        networks = pretrain(arm, tried)
+        trained.update({key: networks[r] for r, key in enumerate(tried)})
+        return measure(networks, arm)
+
+    for rate, seed, result in tuned(run, [0.0045, 0.0135, 0.0405], of=0, sign=-1):
+        yield ["words", name, 0, STEPS, rate, seed, *result, "", ""]
+    kept = {seed: trained[rate, seed] for seed in (*range(5), 100)}
+    for labels in LABELS if name == "80/10/10" else [100]:
+        yield from afterwards(name, labels, kept)
+    if name == "80/10/10":
         for labels in LABELS:
-            yield from afterwards(rival, labels, kept)
-    for labels in LABELS[1:]:
-        yield from afterwards("scratch", labels, kept, STEPS + 100)
+            yield from afterwards("probe", labels, kept)
+    if name == "words only":
+        yield from afterwards("words only at <sep>", 100, kept)
+
+
+def not_pretrained(rival: str) -> Iterator[list]:
+    """Rows of the network from scratch, or of counts."""
+    kept = {seed: Reader(seed) for seed in (*range(5), 100)}
+    for labels in LABELS:
+        yield from afterwards(rival, labels, kept)
+    if rival == "scratch":
+        for labels in LABELS[1:]:
+            yield from afterwards(rival, labels, kept, STEPS + 100)
 
 
 def afterwards(arm: str, labels: int, kept: dict, steps: int = 100) -> Iterator[list]:
     """Rows of one arm with some labels."""
 
-    def run(tried: Tried) -> list[list[float]]:
+    def run(tried: Tried) -> list[list]:
         if arm in ("words", "pairs"):
             return on_features(
                 [words if arm == "words" else word_pairs] * len(tried), labels, tried
             )
-        of = "80/10/10" if arm == "probe" else arm
-        judges = [Judge(kept[of, seed], seed) for _, seed in tried]
+        token = SEP if arm in ("left to right", "words only at <sep>") else CLS
+        judges = [Judge(kept[seed], seed, token) for _, seed in tried]
         if arm == "probe":
             return on_features([j.pooled for j in judges], labels, tried)
         data = [labeled(labels, seed) for _, seed in tried]
         return judge(SideBySide(judges), data, tried, steps)
 
-    rates = [0.003, 0.01, 0.03] if arm in ("probe", "words", "pairs") else [0.0005, 0.0015, 0.0045]
+    rates = [0.0005, 0.0015, 0.0045]
+    if arm in ("probe", "words", "pairs"):
+        rates = [0.03, 0.1, 0.3] if arm == "probe" else [0.003, 0.01, 0.03]
     for rate, seed, result in tuned(run, rates, of=0, sign=1):
         yield ["grammar", arm, labels, steps, rate, seed, *[""] * 4, *(round(x, 4) for x in result)]
 
 
+def all_rows() -> Iterator[list]:
+    """The jobs' rows, in order; two jobs at a time."""
+    with ProcessPoolExecutor(2) as workers:
+        for rows in workers.map(job, [*ARMS, *RIVALS]):
+            yield from rows
+
+
 if __name__ == "__main__":
-    with sdpa_kernel(SDPBackend.MATH):  # the other one is not batched by vmap
-        write_table(__file__, HEAD, all_rows())
+    write_table(__file__, HEAD, all_rows())

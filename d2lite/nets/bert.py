@@ -169,9 +169,11 @@ class Pretraining(nn.Module):
         start(self, std)
         self.bert = bert
 
-    def forward(self, ids: Tensor, segments: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, ids: Tensor, segments: Tensor | None = None, causal: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Map ids (N, T) to scores of each place's word (N, T, V), and of "it follows" (N, 2)."""
-        x = self.bert(ids, segments)
+        x = self.bert(ids, segments, causal)
         words = self.transform(x) @ self.bert.tokens.weight.T + self.bias
         return words, self.follows(self.bert.pooler(x[:, 0]))
 
