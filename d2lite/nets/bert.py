@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from d2lite.attention import causal_mask
 from d2lite.checks import checked, integer, number, tensor
 from d2lite.text import Vocabulary
 
@@ -137,11 +138,12 @@ class BERT(nn.Module):
         """Map ids (N, T), and segments of that shape, to (N, T, D); causal hides what is later."""
         if segments is None:
             segments = torch.zeros_like(ids)
-        places = self.places.weight[: ids.shape[1]]
-        x = self.dropout(self.norm(self.tokens(ids) + places + self.segments(segments)))
-        later = torch.ones(2 * ids.shape[1:], dtype=torch.bool, device=ids.device).triu(1)
+        T = ids.shape[1]
+        x = self.tokens(ids) + self.places.weight[:T] + self.segments(segments)
+        x = self.dropout(self.norm(x))
+        later = ~causal_mask(T).to(ids.device) if causal else None
         for layer in self.layers:
-            x = layer(x, later if causal else None, ids == PAD)
+            x = layer(x, later, ids == PAD)
         return x
 
 
