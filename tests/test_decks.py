@@ -105,6 +105,9 @@ def test_what_a_cell_shows_depends_on_the_words(chapter: Path) -> None:
     {
         "![[gone]]": "![[gone]]: no cell of the chapter has that label",
         "![[both|big]]": "![[both|big]]: 'big' is none of answer, beside-last,",
+        "![[how-many|picture]]": "![[how-many|picture]]: that cell has no picture",
+        "![[how-many|code]]": "![[how-many|code]]: that cell has no code",
+        "![[both|answer]]": "![[both|answer]]: that cell has no answer",
         "```{note}\nText.\n```": "```{note}: slides are plain Markdown",
         ":::{note}\nText.\n:::": ":::{note}: slides are plain Markdown",
         "See {doc}`a`.": "{doc}`a`.: slides are plain Markdown",

@@ -136,6 +136,14 @@ def taken(text: str, labelled: dict[str, NotebookNode], folder: Path) -> Noteboo
     if unknown := set(words) - WORDS:
         raise ValueError(f"{text}: {unknown.pop()!r} is none of {', '.join(sorted(WORDS))}")
     cell = deepcopy(labelled[label])
+    kinds = [kind for output in cell.get("outputs", []) for kind in output.get("data", {})]
+    has = {
+        "picture": any(kind.startswith("image/") for kind in kinds),
+        "code": cell.cell_type == "code",
+        "answer": cell.cell_type == "markdown" and question(cell.source) is not None,
+    }
+    if lacking := [word for word in words if not has.get(word, True)]:
+        raise ValueError(f"{text}: that cell has no {lacking[0]}")
     if cell.cell_type == "markdown":
         source = cell.source
         if asked := question(source):
