@@ -10,7 +10,7 @@ BUILD := $(BIN)/python -c "from jupyter_book.cli.main import main; main()" build
   --config _config.yml --toc "$$PWD/_toc.yml" --path-output . -W --keep-going -q
 
 .DEFAULT_GOAL := help
-.PHONY: help book heights test-browsers test-colab test-hub test-lab test-nbgrader slides serve test test-oldest check lab execute benchmarks student lint links lock clean look rules
+.PHONY: help book heights test-browsers test-colab test-hub test-lab test-nbgrader test-processor slides serve test test-oldest check lab execute benchmarks student lint links lock clean look rules
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,11 +27,11 @@ serve: book  ## build the site and serve it on this machine
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
 # A test run: one thread for each process, and memory kept instead of asked for anew at every step.
-test test-colab test-oldest check: export OMP_NUM_THREADS = 1
-test test-colab test-oldest check: export MKL_NUM_THREADS = 1
-test test-colab test-oldest check: export MALLOC_MMAP_THRESHOLD_ = 33554432
-test test-colab test-oldest check: export MALLOC_TRIM_THRESHOLD_ = 1073741824
-test test-colab test-oldest check: export TQDM_DISABLE = 1
+test test-colab test-oldest test-processor check: export OMP_NUM_THREADS = 1
+test test-colab test-oldest test-processor check: export MKL_NUM_THREADS = 1
+test test-colab test-oldest test-processor check: export MALLOC_MMAP_THRESHOLD_ = 33554432
+test test-colab test-oldest test-processor check: export MALLOC_TRIM_THRESHOLD_ = 1073741824
+test test-colab test-oldest test-processor check: export TQDM_DISABLE = 1
 PYTEST := $(BIN)/python -m pytest
 NBVAL := -p tests.forked_kernels -p tests.compared_pictures --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg
 # More than there are cores: half of the time of a browser's tests is waiting.
@@ -71,6 +71,10 @@ test-colab: .venv/.all  ## set-up cell, explorers and three chapters with Colab'
 	$(COLAB)/bin/python -m pytest -o addopts= --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg \
 	  classroom/test_colab.py $(patsubst %,book/%.ipynb,convolution/output-size \
 	  convolution/cross-correlation architectures/comparison)
+
+test-processor: .venv/.all  ## every notebook as a processor without AVX-512 computes it (x86 only)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=COMPATIBLE $(PYTEST) -n 2 --dist loadfile \
+	  --no-loadscope-reorder $(NBVAL) -o addopts= -o pythonpath= $(or $(CHAPTER),book)
 
 check: .venv/.all book  ## one chapter, notebook and page and deck: make check CHAPTER=book/…/….ipynb
 	@test -f "$(CHAPTER)" || { echo "make check CHAPTER=book/…/….ipynb"; exit 2; }

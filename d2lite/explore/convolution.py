@@ -193,8 +193,10 @@ def _pixels(matrix: np.ndarray, side: int, signed: bool) -> str:
     height, width = matrix.shape
     values = np.nan_to_num(matrix)
     if signed:
+        values = values / (np.abs(values).max(initial=0) or 1)
+        values[np.abs(values) < 1 / 510] = 0  # clear, whichever sign a processor's rounding gives
         colour = np.where(values[..., None] > 0, to_rgb(INPUT), to_rgb(KERNEL))
-        alpha = np.abs(values) / (np.abs(values).max(initial=0) or 1)
+        alpha = np.abs(values)
     else:
         low = min(0, values.min())
         colour = np.repeat((values - low)[..., None] / (values.max() - low or 1), 3, axis=-1)
