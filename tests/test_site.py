@@ -101,6 +101,22 @@ def test_without_scripts_a_picture_stands_for_each_explorer(
         assert still.get("aria-label")
 
 
+def test_what_folds_is_called_what_it_says(page: tuple[Path, BeautifulSoup]) -> None:
+    _, soup = page
+    for summary in soup.select("summary[aria-label]"):  # a voice that is told to press it looks so
+        shown = " ".join(summary.get_text().split())
+        assert shown.lower() in summary["aria-label"].lower()
+
+
+def test_scripts_do_not_hold_up_the_first_paint(page: tuple[Path, BeautifulSoup]) -> None:
+    path, soup = page
+    held = [
+        s["src"] for s in soup.select("head script[src]") if not {"defer", "async"} & set(s.attrs)
+    ]
+    if path.relative_to(SITE).parts[0] != "slides" and path.name != "search.html":
+        assert len(held) <= 1  # the settings of documentation_options.js
+
+
 def test_the_site_styles_no_class_of_an_explorer() -> None:
     """Such as Bootstrap's `.mark`, which is cream-colored in both themes."""
     bare: set[str] = set()

@@ -37,6 +37,8 @@ REDIRECT = """<!doctype html>
 <meta http-equiv="refresh" content="0; url={0}"><link rel="canonical" href="{0}">
 <p>This page has moved: <a href="{0}">here it is</a>.</p></html>
 """
+# Scripts that need not hold up the first paint: all but the settings, which lines in a page read.
+AFTERWARDS = re.compile(r"^(?!.*documentation_options).*\.js")
 LARGE = 150_000  # characters of an explorer's state
 STATE = re.compile(
     r"""((?:<|&lt;)script type=("|&quot;)application/vnd\.jupyter\.widget-state\+json\2"""
@@ -353,7 +355,7 @@ def drop_source_maps(app: Sphinx, exception: Exception | None) -> None:
 
 
 def drop_unneeded(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
-    """Load each script once, and none that the book does not use or loads later.
+    """Load each script once, after the page is read, and none that is unused or loaded later.
 
     That is sphinx-design's, the search's and the garments of figures that train. Extensions that
     register their scripts late are listed twice by Sphinx.
@@ -363,12 +365,24 @@ def drop_unneeded(app: Sphinx, page: str, template: str, context: dict, doctree:
         context[kind] = [
             f for f in files if not re.search("design|search/|garments", f.filename or "")
         ]
+    context["script_files"] = [
+        type(s)(s.filename, priority=s.priority, **{"defer": "defer"} | s.attributes)
+        if AFTERWARDS.match(s.filename or "") and "async" not in s.attributes and page != "search"
+        else s
+        for s in context["script_files"]
+    ]
 
 
 def mend_citations(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
     """Name the entries of a bibliography as ARIA asks now; docutils uses a role it deprecated."""
     if "body" in context:
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
+def name_folded(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
+    """Let a folded cell be called what it says; myst-nb gives all one other name."""
+    if "body" in context:
+        context["body"] = re.sub('<summary aria-label="[^"]*"', "<summary", context["body"])
 
 
 def name_figures(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
@@ -400,6 +414,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", prepare_katex)
     app.connect("html-page-context", drop_unneeded, priority=900)
     app.connect("html-page-context", mend_citations)
+    app.connect("html-page-context", name_folded)
     app.connect("html-page-context", name_figures)
     app.connect("html-page-context", describe)
     in_order = (
