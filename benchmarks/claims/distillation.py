@@ -264,14 +264,15 @@ def dark_knowledge(of_8000: Tensor) -> Iterator[list]:
         )  # fmt: skip
 
 
+def by_all_labels(seed: int, T: float, weight: float) -> Lesson:
+    """All 8,000 labels, smoothed or not; the seed decides their order only."""
+    return from_labels(ALL, weight)
+
+
 def all_labels(of_8000: Tensor) -> Iterator[list]:
     """What the teacher of 8,000 is measured by: students that see all 8,000 garments themselves."""
-
-    def by_labels(seed: int, T: float, weight: float) -> Lesson:  # the seed is that of the order
-        return from_labels(ALL, weight)
-
     for steps, rates in ((STEPS, HIGH), (2 * STEPS, HIGH[1:])):
-        yield from arm("8000 seen", "labels", by_labels, [(1, 0)], steps, rates)
+        yield from arm("8000 seen", "labels", by_all_labels, [(1, 0)], steps, rates)
     answered = without_labels(of_8000, "teacher")
     yield from arm("8000 seen", "teacher", answered, [(1, 1), (3, 1)], rates=RATES[1:])
 
@@ -299,6 +300,15 @@ def at_the_edge(of_8000: Tensor) -> Iterator[list]:
             "unlabeled", change, without_labels(of_1000, change), settings, 2 * STEPS, [0.03],
             TUNING[:2], range(5),
         )  # fmt: skip
+
+
+def beyond_labels(of_8000: Tensor) -> Iterator[list]:
+    """Is it the teacher that is worth more than 8,000 labels, or softness? And for longer?"""
+    answered = without_labels(of_8000, "teacher")
+    yield from arm("8000 seen", "teacher", answered, [(1, 1)], rates=[0.9])
+    smoothed = [(1, smoothing) for smoothing in (0.05, 0.1, 0.2)]
+    yield from arm("8000 seen", "smoothing", by_all_labels, smoothed, rates=HIGH[1:3])
+    yield from arm("8000 seen", "teacher", answered, [(1, 1)], 2 * STEPS, [0.1, 0.3, 0.9])
 
 
 def unseen_class(of_8000: Tensor) -> Iterator[list]:
@@ -438,5 +448,5 @@ if __name__ == "__main__":
     with torch.no_grad():
         middle = torch.cat([front(part) for part in PICTURES[:8000].split(500)])
     experiments = dark_knowledge(scores), unseen_class(scores), hints(scores[0], middle)
-    later = all_labels(scores), at_the_edge(scores), hints(scores[0], middle)
+    later = all_labels(scores), at_the_edge(scores), hints(scores[0], middle), beyond_labels(scores)
     write_table(__file__, HEAD, chain(taught, *experiments, *later))
