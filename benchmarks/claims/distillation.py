@@ -294,6 +294,8 @@ def at_the_edge(of_8000: Tensor) -> Iterator[list]:
     untried = [(9, 0.5), *((T, 1) for T in (1, 3, 9))]
     yield from arm("1000", "bad teacher", by(bad), untried, rates=[0.03, 0.1, 0.3, 0.9])
     yield from arm("1000", "bad teacher", by(bad), [(1, 0.5), (3, 0.5)], rates=[0.9])
+    yield from arm("1000", "bad teacher", by(bad), [(9, 0.5)], rates=[2.7])
+    yield from arm("1000", "bad teacher", by(bad), [(27, 0.5)], rates=[0.3, 0.9, 2.7])
     for change in ("teacher", "permuted", "hard"):
         settings = [(1, 1)] if change == "hard" else [(1, 1), (3, 1)]
         yield from arm(
