@@ -115,6 +115,7 @@ def test_the_set_up_cell_installs_the_course_and_replaces_nothing(
     assert Path(where).is_relative_to(sys.prefix)
 
 
+CURVES = "loss", "step", "train_loss", "train_accuracy", "held_out_loss", "held_out_accuracy"
 # Of each explorer, another value of everything that may be set, in an order in which all are valid.
 EXPLORERS: dict[str, dict[str, Any]] = {
     "ActivationExplorer": {
@@ -279,6 +280,13 @@ EXPLORERS: dict[str, dict[str, Any]] = {
         "step": 10,
         "log_scale": True,
     },
+    "TrainingExplorer": {
+        "steps": 20,
+        "selected": 1,
+        "view": "layers",
+        "garment": 5,
+        "history": [{name: [0.5] for name in CURVES}] * 2,
+    },
     "TransformerExplorer": {
         "text": "The with statement\n",
         "place": 3,
@@ -303,13 +311,14 @@ EXPLORERS: dict[str, dict[str, Any]] = {
         "layer": 1,
         "head": 2,
         "covered": [4, 5],
-        "order": [*range(1, 49), 0],
+        "order": [*range(1, 16), 0],
         "positions": False,
     },
 }
 ARGUMENTS = {
     "AdversarialExplorer": "nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), TEST[:4]",
     "LeNetExplorer": "LeNet(), torch.ones(1, 1, 28, 28), list('abcdefghij')",
+    "TrainingExplorer": "runs=[{}, {}]",
     "ViTExplorer": "small_vit(), torch.ones(1, 1, 28, 28), list('abcdefghij')",
 }
 SHOW = """\
@@ -324,7 +333,7 @@ explorer, heard = explore.{name}({arguments}), []
 classes = [each for each in type(explorer).__mro__ if issubclass(each, explore.explorer.Explorer)]
 own = set().union(*map(vars, classes))
 settable = [name for name, trait in explorer.traits(sync=True).items()
-    if name in own and name[0] != "_" and not trait.read_only]
+    if name in own and name[0] != "_" and not trait.read_only and name not in ("runs", "packed")]
 explorer.observe(lambda change: heard.append(change.name), settable)
 display(explorer)
 print(json.dumps([explorer.model_id, settable]))"""
