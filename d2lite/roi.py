@@ -172,11 +172,15 @@ def roi_align(
     least = 0 if aligned else 1
     of_y = _weights(y1, (y2 - y1).clamp(min=least), bins_y, input.shape[2], sampling_ratio)
     of_x = _weights(x1, (x2 - x1).clamp(min=least), bins_x, input.shape[3], sampling_ratio)
-    pooled = input.new_zeros(len(rows), input.shape[1], bins_y, bins_x)
-    for i, maps in enumerate(input):
-        mine = rows[:, 0] == i
-        pooled[mine] = torch.einsum("kph,chw,kqw->kcpq", of_y[mine], maps, of_x[mine])
-    return pooled
+    # One axis at a time, and channels last: nothing large is copied, forwards or backwards
+    _, C, H, W = input.shape
+    order, pooled = [rows.new_zeros(0, dtype=torch.int64)], [input.new_zeros(0, bins_y, bins_x, C)]
+    for i, maps in enumerate(input.permute(0, 2, 3, 1).contiguous()):
+        mine = (rows[:, 0] == i).nonzero()[:, 0]
+        stripes = of_y[mine].flatten(0, 1) @ maps.view(H, W * C)  # (k · bins, W · C)
+        pooled.append(of_x[mine][:, None] @ stripes.view(-1, bins_y, W, C))
+        order.append(mine)
+    return torch.cat(pooled)[torch.cat(order).argsort()].permute(0, 3, 1, 2)
 
 
 def _weights(start: Tensor, size: Tensor, bins: int, length: int, sampling_ratio: int) -> Tensor:

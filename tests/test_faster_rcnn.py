@@ -22,6 +22,7 @@ from d2lite.nets.faster_rcnn import (
     match_regions,
     overlaps,
     propose,
+    rpn_loss,
     sample,
 )
 from d2lite.train import fit
@@ -184,3 +185,12 @@ def test_bad_input():
         FasterRCNN(stride=3)
     with pytest.raises(ValueError, match="proposals=0"):
         FasterRCNN(proposals=0)
+
+
+def test_another_rule_may_label_the_anchors():
+    _, boxes, labels = scenes(2).tensors
+    anchors = make_anchors()
+    silent = torch.zeros(2, len(anchors)), torch.zeros(2, len(anchors), 4)
+    nothing = rpn_loss(*silent, anchors, boxes, labels, rule=lambda iou: 0 * iou[..., 0].long())
+    torch.testing.assert_close(nothing, torch.tensor(2.0).log())  # all background, no box is moved
+    assert rpn_loss(*silent, anchors, boxes, labels) > nothing

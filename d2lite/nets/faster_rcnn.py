@@ -344,7 +344,13 @@ def fast_rcnn_loss(
 
 
 def rpn_loss(
-    scores: Tensor, deltas: Tensor, anchors: Tensor, boxes: Tensor, labels: Tensor, count: int = 64
+    scores: Tensor,
+    deltas: Tensor,
+    anchors: Tensor,
+    boxes: Tensor,
+    labels: Tensor,
+    count: int = 64,
+    rule: Callable[[Tensor], Tensor] = label_anchors,
 ) -> Tensor:
     """Compute the loss of a region proposal network, on up to ``count`` anchors of each image.
 
@@ -355,9 +361,10 @@ def rpn_loss(
         boxes: (N, G, 4).
         labels: (N, G).
         count: Of each image, half of them objects at most; the paper takes 256 of about 20,000.
+        rule: Makes labels of IoUs (N, A, G), as ``label_anchors`` does.
     """
     iou = overlaps(anchors, boxes) * (labels >= 0)[:, None]
-    kinds = label_anchors(iou)
+    kinds = rule(iou)
     chosen = sample(kinds, count)
     objects = chosen & (kinds == 1)
     images, which = objects.nonzero().T
