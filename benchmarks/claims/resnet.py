@@ -231,9 +231,8 @@ def everything() -> Iterator[list]:
         yield from run(34, name, 600, (rate,), 5)
     for name in BEST:  # below the lowest
         yield from run(34, name, 200, (0.003,), 3)
-    yield from run(10, "plain", 600, (0.1,), 3)
     yield from run(34, "residual", 600, (0.03,), 3)
-    yield from run(34, "plain", 2400, (0.1,), 3)
+    yield from run(34, "plain", 1800, (0.1,), 3)
 
 
 if __name__ == "__main__":
