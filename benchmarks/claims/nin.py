@@ -187,16 +187,15 @@ def compare(question: str, name: str) -> Iterator[list]:
     make = {"heads": HEADS, "layers": LAYERS}[question][name]
     move = name.endswith("moved")
     size = sum(p.numel() for p in nn.Sequential(*make()).parameters())
-    tried = (0.01, *RATES) if name == "dense, dropout" else RATES
-    seeds = [10, 11] * len(tried)
-    rates = [rate for rate in tried for _ in range(2)]
+    seeds = [10, 11] * len(RATES)
+    rates = [rate for rate in RATES for _ in range(2)]
     networks = networks_of(make, seeds)
     losses = trained(networks, seeds, rates, STEPS, move)
     known, choice, _ = accuracies(networks)
     for r, (rate, seed) in enumerate(zip(rates, seeds, strict=True)):
         row = [f"{losses[r]:.3f}", percent(known[r]), percent(choice[r])]
         yield [question, name, size, rate, seed, *row, *[""] * 8]
-    best = tried[int(choice.view(-1, 2).mean(1).argmax())]
+    best = RATES[int(choice.view(-1, 2).mean(1).argmax())]
 
     seeds, rates = list(SEEDS), [best] * len(SEEDS)
     networks = networks_of(make, seeds)
