@@ -105,6 +105,15 @@ def test_scores_and_boxes_equal_pytorchs(found: list[dict]) -> None:
         assert (torch.tensor(each["boxes"]) - boxes[0]).abs().max() < 0.01
 
 
+def test_nms_drops_one_of_two_boots_as_the_chapters_exercise_says(javascript: Callable) -> None:
+    lost = [{"index": 29, "x": 12, "y": y, "size": 28} for y in (14, 22)]
+    state = {"garments": lost, "score_threshold": 0.3, "per_class": True}
+    states = [state | {"nms_threshold": threshold} for threshold in (0.55, 0.6)]
+    below, above = answers(javascript, DetectorExplorer(garments=lost), states)
+    assert sorted(below["reasons"]) == ["dropped", "found"]
+    assert above["reasons"] == ["found", "found"]
+
+
 def rows(detections: dict[str, Tensor]) -> list[tuple[int, Tensor, float]]:
     return list(zip(*(detections[n] for n in ("labels", "boxes", "scores")), strict=True))
 
