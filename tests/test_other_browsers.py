@@ -41,6 +41,8 @@ class Telling(Quiet):
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
+        # As GitHub Pages does. Firefox fetches rel="next" ahead, and fails if it may not keep it.
+        self.send_header("Cache-Control", "max-age=600")
         self.end_headers()
         self.wfile.write(body)
 
