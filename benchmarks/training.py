@@ -95,4 +95,4 @@ if __name__ == "__main__":
         ours = [f"{each:,.0f} ({each / best[0]:.2f} ×)" for each in best[1:]]
         rows.append([f"{first} and {second}", f"{best[0]:,.0f}", *ours])
     head = ["Channels", "PyTorch", "WebAssembly", "JavaScript"]
-    save("training", head, rows, measured_on="machine-with-amx")
+    save("training", head, rows)

@@ -41,6 +41,8 @@ class Telling(Quiet):
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
+        # As GitHub Pages does. Firefox fetches rel="next" ahead, and fails if it may not keep it.
+        self.send_header("Cache-Control", "max-age=600")
         self.end_headers()
         self.wfile.write(body)
 
@@ -63,14 +65,15 @@ def driven(
         browser.quit()
 
 
-BEGIN_READING = "() => { window.dispatchEvent(new Event('scroll')) }"
+# Each time anew: a frame may not have listened yet.
+READING = "dispatchEvent(new Event('scroll'))"
 
 
 def visit(driven: Driven, url: str) -> None:
     """Open a page at a desk, until all of its explorers are there."""
     driven.open(url, 1280, 844)
-    driven.run(BEGIN_READING)
-    driven.wait("!document.querySelector('[data-widget-model]:not([data-widget=failed])')")
+    there = "!document.querySelector('[data-widget-model]:not([data-widget=failed])')"
+    driven.wait(f"{READING} && {there}")
 
 
 def problems(driven: Driven) -> list[str]:
@@ -93,9 +96,8 @@ def test_a_page_is_alive_and_fits(driven: Driven, telling: str, name: str) -> No
 def test_a_deck_is_alive_and_fits(driven: Driven, telling: str, name: str) -> None:
     driven.open(f"{telling}/{name}", 1280, 720)
     driven.wait("window.Reveal?.isReady()")
-    driven.run(BEGIN_READING)
     for condition in (MOUNTED, FIT):
-        driven.wait(f"({condition})([...document.querySelectorAll('iframe')])")
+        driven.wait(f"{READING} && ({condition})([...document.querySelectorAll('iframe')])")
     assert driven.run(OUTSIDE) == []
     driven.run("() => Reveal.slide(0)")
     driven.press(KEYS["right"])

@@ -50,98 +50,155 @@ function trainingEngine(bytes = null) {
   // A window is `windowRows` pieces of `windowLength` numbers, `pitch` apart. Windows stand at
   // images · rows · columns places, `image`, `row` and `column` numbers apart; the output's follow
   // each other, `channels` numbers each. Weights: windowRows · windowLength · channels.
-  const kernels = (heap) => ({
-    /** y = the sum of window · weights, plus the bias: two places and four channels at a time. */
-    convolve(x, weights, bias, y, channels, windowRows, windowLength, pitch,
-      images, rows, columns, image, row, column) {
-      for (let n = 0; n < images; n++)
-        for (let i = 0; i < rows; i++, y += columns * channels)
-          for (let j = 0; j < columns; j += 2) {
-            const first = x + n * image + i * row + j * column;
-            const next = j + 1 < columns ? column : 0; // the last one, alone, is done twice
-            const to = y + j * channels, toNext = next ? to + channels : to;
-            for (let o = 0; o < channels; o += 4) {
-              let a0 = heap[bias + o], a1 = heap[bias + o + 1], a2 = heap[bias + o + 2],
-                a3 = heap[bias + o + 3], b0 = a0, b1 = a1, b2 = a2, b3 = a3, w = weights + o;
-              for (let r = 0; r < windowRows; r++)
-                for (let at = first + r * pitch, end = at + windowLength; at < end; at++) {
-                  const a = heap[at], b = heap[at + next];
-                  const w0 = heap[w], w1 = heap[w + 1], w2 = heap[w + 2], w3 = heap[w + 3];
-                  a0 += a * w0; a1 += a * w1; a2 += a * w2; a3 += a * w3;
-                  b0 += b * w0; b1 += b * w1; b2 += b * w2; b3 += b * w3;
-                  w += channels;
-                }
-              const p = to + o, q = toNext + o;
-              heap[p] = a0; heap[p + 1] = a1; heap[p + 2] = a2; heap[p + 3] = a3;
-              heap[q] = b0; heap[q + 1] = b1; heap[q + 2] = b2; heap[q + 3] = b3;
+  //
+  // Behind ReLU and max pooling, most numbers of a gradient are 0: those that are not are listed
+  // first, and only they are multiplied. `| 0` spares a check: the sum is a whole number.
+  function kernels(heap) {
+    const places = new Int32Array(heap.length), before = new Int32Array(heap.length + 1);
+    const largest = new Int32Array(heap.length), slopes = new Float64Array([0, 1]);
+    let values = new Float64Array(0);
+
+    /** Which numbers are not 0, how many of them stand before each place; return their count. */
+    function list(from, to) {
+      let count = 0;
+      for (let at = from; at < to; at = at + 1 | 0) {
+        before[at] = count;
+        places[count] = at;
+        count = count + (heap[at] !== 0 | 0) | 0;
+      }
+      before[to] = count;
+      return count;
+    }
+
+    /** Windows in a row, of which each number counts: two places and four channels at a time. */
+    function dense(x, weights, bias, y, channels, windowRows, windowLength, pitch,
+      columns, column) {
+      for (let j = 0; j < columns; j += 2) {
+        const first = x + j * column | 0;
+        const next = j + 1 < columns ? column : 0; // the last one, alone, is done twice
+        const to = y + j * channels | 0, toNext = next ? to + channels | 0 : to;
+        for (let o = 0; o < channels; o += 4) {
+          let a0 = heap[bias + o], a1 = heap[bias + o + 1], a2 = heap[bias + o + 2],
+            a3 = heap[bias + o + 3], b0 = a0, b1 = a1, b2 = a2, b3 = a3, w = weights + o | 0;
+          for (let r = 0, from = first; r < windowRows; r++, from = from + pitch | 0)
+            for (let at = from, end = from + windowLength | 0; at < end; at = at + 1 | 0) {
+              const a = heap[at], b = heap[at + next | 0];
+              const w0 = heap[w], w1 = heap[w + 1 | 0], w2 = heap[w + 2 | 0], w3 = heap[w + 3 | 0];
+              a0 += a * w0; a1 += a * w1; a2 += a * w2; a3 += a * w3;
+              b0 += b * w0; b1 += b * w1; b2 += b * w2; b3 += b * w3;
+              w = w + channels | 0;
             }
+          const p = to + o, q = toNext + o;
+          heap[p] = a0; heap[p + 1] = a1; heap[p + 2] = a2; heap[p + 3] = a3;
+          heap[q] = b0; heap[q + 1] = b1; heap[q + 2] = b2; heap[q + 3] = b3;
+        }
+      }
+    }
+
+    /** The same of what is listed: a place and eight channels at a time. */
+    function sparse(x, weights, bias, y, channels, windowRows, windowLength, pitch,
+      columns, column) {
+      for (let j = 0; j < columns; j++, x = x + column | 0, y = y + channels | 0)
+        for (let o = 0; o < channels; o += 8) {
+          const b = bias + o | 0, to = y + o | 0;
+          let a0 = heap[b], a1 = heap[b + 1], a2 = heap[b + 2], a3 = heap[b + 3],
+            a4 = heap[b + 4], a5 = heap[b + 5], a6 = heap[b + 6], a7 = heap[b + 7];
+          for (let r = 0, from = x, first = weights + o | 0; r < windowRows; r++) {
+            for (let i = before[from], end = before[from + windowLength | 0]; i < end; i++) {
+              const at = places[i], a = heap[at];
+              const w = first + Math.imul(at - from | 0, channels) | 0;
+              a0 += a * heap[w]; a1 += a * heap[w + 1 | 0];
+              a2 += a * heap[w + 2 | 0]; a3 += a * heap[w + 3 | 0];
+              a4 += a * heap[w + 4 | 0]; a5 += a * heap[w + 5 | 0];
+              a6 += a * heap[w + 6 | 0]; a7 += a * heap[w + 7 | 0];
+            }
+            from = from + pitch | 0;
+            first = first + Math.imul(windowLength, channels) | 0;
           }
-    },
+          heap[to] = a0; heap[to + 1] = a1; heap[to + 2] = a2; heap[to + 3] = a3;
+          heap[to + 4] = a4; heap[to + 5] = a5; heap[to + 6] = a6; heap[to + 7] = a7;
+        }
+    }
 
-    /** The weights' gradient: each number of the window times each channel of y's gradient. */
-    convolveBackward(x, gradient, weights, channels, windowRows, windowLength, pitch,
-      images, rows, columns, image, row, column) {
-      heap.fill(0, weights, weights + windowRows * windowLength * channels);
-      for (let n = 0; n < images; n++, gradient += rows * columns * channels, x += image)
-        for (let r = 0; r < windowRows; r++)
-          for (let l = 0; l < windowLength; l += 2)
-            for (let o = 0; o < channels; o += 4) {
-              let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
-              for (let i = 0, g = gradient + o; i < rows; i++)
-                for (let j = 0, at = x + i * row + r * pitch + l; j < columns; j++) {
-                  const a = heap[at], b = heap[at + 1];
-                  const g0 = heap[g], g1 = heap[g + 1], g2 = heap[g + 2], g3 = heap[g + 3];
-                  a0 += a * g0; a1 += a * g1; a2 += a * g2; a3 += a * g3;
-                  b0 += b * g0; b1 += b * g1; b2 += b * g2; b3 += b * g3;
-                  at += column;
-                  g += channels;
+    return {
+      /** y = the sum of window · weights, plus the bias. */
+      convolve(x, weights, bias, y, channels, windowRows, windowLength, pitch,
+        images, rows, columns, image, row, column) {
+        const length = (images - 1) * image + (rows - 1) * row + (columns - 1) * column
+          + (windowRows - 1) * pitch + windowLength;
+        const windows = list(x, x + length) < 0.6 * length ? sparse : dense;
+        for (let n = 0; n < images; n++)
+          for (let i = 0; i < rows; i++, y += columns * channels)
+            windows(x + n * image + i * row, weights, bias, y, channels,
+              windowRows, windowLength, pitch, columns, column);
+      },
+
+      /** The weights' gradient: each number of the window times each channel of y's gradient. */
+      convolveBackward(x, gradient, weights, channels, windowRows, windowLength, pitch,
+        images, rows, columns, image, row, column) {
+        heap.fill(0, weights, weights + windowRows * windowLength * channels);
+        if (values.length < rows * columns) values = new Float64Array(rows * columns);
+        for (let n = 0; n < images; n++, gradient += rows * columns * channels, x += image)
+          for (let o = 0; o < channels; o++) {
+            let count = 0; // of the places where the gradient is not 0
+            for (let i = 0, g = gradient + o | 0; i < rows; i++)
+              for (let j = 0, at = x + i * row | 0; j < columns; j++) {
+                const value = heap[g];
+                places[count] = at;
+                values[count] = value;
+                count = count + (value !== 0 | 0) | 0;
+                at = at + column | 0;
+                g = g + channels | 0;
+              }
+            for (let r = 0; r < windowRows; r++)
+              for (let l = 0; l < windowLength; l += 8) {
+                let a0 = 0, a1 = 0, a2 = 0, a3 = 0, a4 = 0, a5 = 0, a6 = 0, a7 = 0;
+                for (let i = 0, first = r * pitch + l | 0; i < count; i++) {
+                  const g = values[i], at = places[i] + first | 0;
+                  a0 += g * heap[at]; a1 += g * heap[at + 1 | 0];
+                  a2 += g * heap[at + 2 | 0]; a3 += g * heap[at + 3 | 0];
+                  a4 += g * heap[at + 4 | 0]; a5 += g * heap[at + 5 | 0];
+                  a6 += g * heap[at + 6 | 0]; a7 += g * heap[at + 7 | 0];
                 }
-              const p = weights + (r * windowLength + l) * channels + o, q = p + channels;
-              heap[p] += a0; heap[p + 1] += a1; heap[p + 2] += a2; heap[p + 3] += a3;
-              if (l + 1 === windowLength) continue; // b is beyond the window
-              heap[q] += b0; heap[q + 1] += b1; heap[q + 2] += b2; heap[q + 3] += b3;
-            }
-    },
+                const found = [a0, a1, a2, a3, a4, a5, a6, a7]; // some may be beyond the window
+                for (let k = 0; k < 8 && l + k < windowLength; k++)
+                  heap[weights + (r * windowLength + l + k) * channels + o] += found[k];
+              }
+          }
+      },
 
-    /** (Leaky) ReLU, from x itself, and its gradient, from y's: times `slope` where x ≤ 0. */
-    rectify(x, from, to, count, slope) {
-      for (let i = 0; i < count; i++)
-        heap[to + i] = heap[x + i] > 0 ? heap[from + i] : slope * heap[from + i];
-    },
+      /** (Leaky) ReLU, from x itself, and its gradient, from y's: times `slope` where x ≤ 0. */
+      rectify(x, from, to, count, slope) {
+        slopes[0] = slope;
+        for (let i = 0; i < count; i++)
+          heap[to + i | 0] = heap[from + i | 0] * slopes[heap[x + i | 0] > 0 | 0];
+      },
 
-    /** The largest of each size × size window, of images of height × width pixels. */
-    maxpool(x, y, images, channels, height, width, size) {
-      const row = width * channels;
-      for (let n = 0; n < images; n++)
-        for (let i = 0; i <= height - size; i += size)
-          for (let j = 0; j <= width - size; j += size)
-            for (let c = 0, at = x + ((n * height + i) * width + j) * channels; c < channels; c++) {
-              let most = heap[at];
-              for (let r = 0, p = at++; r < size; r++, p += row)
-                for (let q = p, end = p + size * channels; q < end; q += channels)
-                  if (!(heap[q] <= most)) most = heap[q];
-              heap[y++] = most;
-            }
-    },
-    /** Each gradient goes to the first of the largest, as in PyTorch. */
-    maxpoolBackward(x, y, yGradient, xGradient, images, channels, height, width, size) {
-      const row = width * channels, there = xGradient - x;
-      heap.fill(0, xGradient, xGradient + images * height * row);
-      for (let n = 0; n < images; n++)
-        for (let i = 0; i <= height - size; i += size)
-          for (let j = 0; j <= width - size; j += size)
-            for (let c = 0, at = x + ((n * height + i) * width + j) * channels; c < channels; c++) {
-              search: for (let r = 0, p = at++; r < size; r++, p += row)
-                for (let q = p, end = p + size * channels; q < end; q += channels)
-                  if (heap[q] === heap[y]) {
-                    heap[q + there] = heap[yGradient];
-                    break search;
-                  }
-              y++;
-              yGradient++;
-            }
-    },
-  });
+      /** The largest of each size × size window, of images of height × width pixels. */
+      maxpool(x, y, images, channels, height, width, size) {
+        const row = width * channels;
+        for (let n = 0; n < images; n++)
+          for (let i = 0; i <= height - size; i += size)
+            for (let j = 0; j <= width - size; j += size)
+              for (let c = 0, at = x + ((n * height + i) * width + j) * channels; c < channels;
+                c++, at++, y++) {
+                let best = at;
+                for (let r = 0, p = at; r < size; r++, p = p + row | 0)
+                  for (let k = 0, q = p; k < size; k++, q = q + channels | 0)
+                    best = best + Math.imul(q - best, !(heap[q] <= heap[best]) | 0) | 0;
+                heap[y] = heap[best];
+                largest[y] = best;
+              }
+      },
+      /** Each gradient goes to the first of the largest, as in PyTorch. */
+      maxpoolBackward(x, y, yGradient, xGradient, images, channels, height, width, size) {
+        const end = y + images * Math.floor(height / size) * Math.floor(width / size) * channels;
+        heap.fill(0, xGradient, xGradient + images * height * width * channels);
+        for (; y < end; y++, yGradient++)
+          heap[largest[y] + xGradient - x | 0] = heap[yGradient];
+      },
+    };
+  }
 
   // ---- A network --------------------------------------------------------------------------------
 
@@ -164,7 +221,7 @@ function trainingEngine(bytes = null) {
       let end = 0;
       for (const place of needs) {
         place.at = end;
-        end += 4 * Math.ceil(place.size * (place.once ? 1 : n) / 4) + 4; // a tile may look beyond
+        end += 4 * Math.ceil(place.size * (place.once ? 1 : n) / 4) + 8; // a tile may look beyond
       }
       if (module) {
         const memory = new WebAssembly.Memory({ initial: Math.ceil(4 * end / 65536) });
