@@ -52,29 +52,10 @@ class Way:
     lr: float
 
 
-def strided() -> nn.Module:
-    """Make the network with strided convolutions in place of its poolings, and wider early on.
-
-    A step takes 0.85 times as long, so that there are more of them in a minute.
-    """
-    network = YOLO()
-    body = network.body
-    body[0] = nn.Conv2d(1, 16, 3, stride=2, padding=1, bias=False)
-    body[4] = nn.Conv2d(16, 48, 3, stride=2, padding=1, bias=False)
-    body[5] = nn.BatchNorm2d(48)
-    body[8] = nn.Conv2d(48, 48, 3, padding=1, bias=False)
-    body[3], body[7] = nn.Identity(), nn.Identity()
-    return network
-
-
 WAYS = {
     "one stage": Way(
         YOLO, yolo_loss, lambda network, images: detect(*decode(*network(images))),
         {"float32": 600, "bfloat16": 1150}, lr=0.004,
-    ),
-    "one stage, strided": Way(
-        strided, yolo_loss, lambda network, images: detect(*decode(*network(images))),
-        {"float32": 700, "bfloat16": 1300}, lr=0.004,
     ),
 }  # fmt: skip
 

@@ -278,7 +278,8 @@ function render({ model, el }) {
       write("z₁", LEFT + side, TOP + side + 31, "end"), write("z₂", 2, TOP + 8, "start"),
       ...[...classes.keys()].sort((a, b) => faint(b) - faint(a)).map((label) => h("path",
         { d: paths[label], ...lookOf(label), opacity: faint(label) ? 0.18 : 1 }))]);
-    Object.assign(grid.canvas.style, { left: `${LEFT}px`, top: `${TOP}px`, width: `${side}px` });
+    Object.assign(grid.canvas.style,
+      { left: `${LEFT}px`, top: `${TOP}px`, width: `calc(100% - ${LEFT + RIGHT}px)` });
   }
 
   /** The line, the garment's posterior, the points that are drawn, and the point. */
