@@ -1,6 +1,6 @@
 """Masks: are skips needed, and must classes compete? The long runs behind the chapter on masks.
 
-    python benchmarks/claims/masks.py    # writes masks.csv beside it; 16 CPU-minutes
+    python benchmarks/claims/masks.py    # writes masks.csv beside it; 17 CPU-minutes
 
 What stands in the table already is not run again: delete it to begin anew.
 
