@@ -1,13 +1,14 @@
 """Does concatenation save parameters, and which connections are needed? The long run for DenseNet.
 
-    python benchmarks/claims/densenet.py    # writes densenet.csv beside it; about 5 CPU-minutes
+    python benchmarks/claims/densenet.py    # writes densenet.csv beside it; about 11 CPU-minutes
 
 *Classifiers*: networks of two stages, with maps of 7 × 7 and 4 × 4, learn 2,000 garments of 14 × 14
 pixels in 240 steps of 25. Rivals have about as many parameters and as many multiply-adds. Each
 kind tries some rates with two seeds, descent with momentum and the schedule of ``fit``; the best
-by 2,000 other garments gets five seeds. *Denoisers*: encoders and decoders learn to remove noise
-from garments of 28 × 28 pixels in 160 steps of Adam, as above; what counts is the mean squared
-error, in units of 0.001.
+by 2,000 other garments gets five seeds. Two of them also with twice the growth rate and width, and
+of both sizes for twice the steps, at rates to both sides of the best. *Denoisers*: encoders and
+decoders learn to remove noise from garments of 28 × 28 pixels in 160 steps of Adam, as above; what
+counts is the mean squared error, in units of 0.001.
 
 One row for each network: what it is, its size, its rate and seed, its loss in training over the
 last 30 steps, what chose the rate, and what the test garments say, in per cent or in 0.001.
@@ -35,6 +36,16 @@ HEAD = ["Task", "Network", "Layers", "Connections", "Parameters", "Multiply-adds
 HEAD += ["Rate", "Seed", "Loss", "Chosen by", "Test"]
 RATES = {"classify": (0.01, 0.03, 0.1, 0.3, 1.0), "denoise": (0.003, 0.01, 0.03, 0.1, 0.3)}
 STEPS = {"classify": 240, "denoise": 160}
+NEARBY: dict[str, tuple[float, ...]] = {
+    "dense, k = 12": (0.03, 0.1, 0.3, 1.0),
+    "residual, twice as wide": (0.01, 0.03, 0.1),
+}
+LONGER: dict[str, tuple[float, ...]] = {
+    "dense": (0.1, 0.3, 1.0),
+    "residual": (0.01, 0.03, 0.1, 0.3, 1.0),
+    "dense, k = 12": (0.03, 0.1, 0.3),
+    "residual, twice as wide": (0.01, 0.03, 0.1, 0.3),
+}
 TRIES, SEEDS = range(2), range(5)
 DESCENT = partial(SGD, momentum=0.9, nesterov=True)
 squares = partial(F.mse_loss, reduction="none")
@@ -167,6 +178,8 @@ KINDS: list[tuple[str, str, int, str, Callable[[], nn.Sequential]]] = [
     ("classify", "dense", 5, "predecessor", lambda: dense(5, 7, 12, 39, "predecessor")),
     ("classify", "dense", 5, "input, predecessor",
      lambda: dense(5, 6, 18, 33, "input, predecessor")),
+    ("classify", "dense, k = 12", 5, "all", lambda: dense(5, 12, 24, 42, "all")),
+    ("classify", "residual, twice as wide", 5, "", lambda: stages(5, (20, 24), residual=True)),
     ("denoise", "hourglass", 5, "none", lambda: nn.Sequential(Hourglass("none", 9))),
     ("denoise", "hourglass", 5, "concatenated",
      lambda: nn.Sequential(Hourglass("concatenated", 8))),
@@ -225,15 +238,18 @@ def learn(
 
 
 def run(
-    task: str, name: str, layers: int, pattern: str, make: Callable[[], nn.Sequential]
-) -> Iterator[list]:
+    task: str, name: str, layers: int, pattern: str, make: Callable[[], nn.Sequential],
+    longer: bool = False,
+) -> Iterator[list]:  # fmt: skip
     """Find the rate, and train the rest of the seeds with it."""
     sizes = trace(make(), (1, *DATA[task][0].shape[2:]))
     reads = PATTERNS.get(pattern)
     connections = 2 * sum(len(reads(i)) for i in range(layers + 1)) if reads else ""
     kind = [task, f"{name}: {pattern}" if pattern else name, layers, connections]
     kind += [sizes.total_parameters, sizes.total_multiply_adds]
-    steps, rates = STEPS[task], RATES[task]
+    steps, rates = STEPS[task], NEARBY.get(name, RATES[task])
+    if longer:
+        steps, rates = 2 * steps, LONGER[name]
     found = list(learn(make, task, steps, [(rate, seed) for rate in rates for seed in TRIES]))
     sign = 1 if task == "classify" else -1
     score = {rate: sign * median(float(r[3]) for r in found if r[0] == rate) for rate in rates}
@@ -243,5 +259,14 @@ def run(
         yield [*kind, steps, *row]
 
 
+def everything() -> Iterator[list]:
+    """Train all, and what is compared at two sizes for twice the steps as well."""
+    for kind in KINDS:
+        yield from run(*kind)
+    for kind in KINDS:
+        if kind[1] in LONGER and kind[3] in ("all", ""):
+            yield from run(*kind, longer=True)
+
+
 if __name__ == "__main__":
-    write_table(__file__, HEAD, (row for kind in KINDS for row in run(*kind)))
+    write_table(__file__, HEAD, everything())

@@ -14,7 +14,8 @@ of 0.9 and a rate that rises and falls, as ``fit`` has it. One row for each netw
 
 Of heads and layers, seeds 10 and 11 choose the rate, on 1,000 other garments; seeds 0 to 4 have
 that rate, and are tested: at the end, where 1,000 other garments would have stopped them, at 95 %
-in training, and with test garments moved by 1 to 4 pixels, mean of four directions.
+in training, and with test garments moved by 1 to 4 pixels, mean of four directions. Of the dense
+layers with dropout two rates stand, which the choice does not tell apart.
 """
 
 from collections.abc import Callable, Iterator
@@ -187,17 +188,21 @@ def compare(question: str, name: str) -> Iterator[list]:
     make = {"heads": HEADS, "layers": LAYERS}[question][name]
     move = name.endswith("moved")
     size = sum(p.numel() for p in nn.Sequential(*make()).parameters())
-    seeds = [10, 11] * len(RATES)
-    rates = [rate for rate in RATES for _ in range(2)]
+    dropout = name == "dense, dropout"
+    tried = (0.003, 0.01, *RATES) if dropout else RATES
+    seeds = [10, 11] * len(tried)
+    rates = [rate for rate in tried for _ in range(2)]
     networks = networks_of(make, seeds)
     losses = trained(networks, seeds, rates, STEPS, move)
     known, choice, _ = accuracies(networks)
     for r, (rate, seed) in enumerate(zip(rates, seeds, strict=True)):
         row = [f"{losses[r]:.3f}", percent(known[r]), percent(choice[r])]
         yield [question, name, size, rate, seed, *row, *[""] * 8]
-    best = RATES[int(choice.view(-1, 2).mean(1).argmax())]
+    best = [tried[int(choice.view(-1, 2).mean(1).argmax())]]
+    if dropout:
+        best = [0.01, 0.03]  # nearer to each other than two seeds can tell
 
-    seeds, rates = list(SEEDS), [best] * len(SEEDS)
+    seeds, rates = list(SEEDS) * len(best), [rate for rate in best for _ in SEEDS]
     networks = networks_of(make, seeds)
     watch = Watch(networks)
     losses = trained(networks, seeds, rates, STEPS, move, watch)
@@ -208,10 +213,10 @@ def compare(question: str, name: str) -> Iterator[list]:
         for s, four in tests.items()
         if s
     ]
-    for r, seed in enumerate(seeds):
+    for r, (rate, seed) in enumerate(zip(rates, seeds, strict=True)):
         row = [f"{losses[r]:.3f}", *map(percent, (known[r], choice[r], right[r], stopped[r]))]
         row += [percent(at_95[r]), *(percent(four[:, r].mean()) for four in shifted), ""]
-        yield [question, name, size, best, seed, *row]
+        yield [question, name, size, rate, seed, *row]
 
 
 def start(name: str) -> Iterator[list]:
