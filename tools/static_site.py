@@ -37,8 +37,9 @@ REDIRECT = """<!doctype html>
 <meta http-equiv="refresh" content="0; url={0}"><link rel="canonical" href="{0}">
 <p>This page has moved: <a href="{0}">here it is</a>.</p></html>
 """
-# Scripts that need not hold up the first paint: all but the settings, which lines in a page read.
-AFTERWARDS = re.compile(r"^(?!.*documentation_options).*\.js")
+# Scripts that need not hold up the first paint: all but the settings, which lines in a page read,
+# and Sphinx's, which would wipe the history's state before `share.js` has read it.
+AFTERWARDS = re.compile(r"^(?!.*(documentation_options|doctools|sphinx_highlight)).*\.js")
 LARGE = 150_000  # characters of an explorer's state
 STATE = re.compile(
     r"""((?:<|&lt;)script type=("|&quot;)application/vnd\.jupyter\.widget-state\+json\2"""
@@ -355,11 +356,13 @@ def drop_source_maps(app: Sphinx, exception: Exception | None) -> None:
 
 
 def drop_unneeded(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
-    """Load each script once, after the page is read, and none that is unused or loaded later.
+    """Load each script once, and none that is unused or loaded later.
 
     That is sphinx-design's, the search's and the garments of figures that train. Extensions that
-    register their scripts late are listed twice by Sphinx.
+    register their scripts late are listed twice by Sphinx. Where there are formulas, scripts hold
+    up the first paint a little: their fonts are there then, and no line breaks anew.
     """
+    now = page == "search" or 'class="math' in context.get("body", "")
     scripts = {(s.filename or "", str(s.attributes)): s for s in context["script_files"]}
     for kind, files in (("script_files", scripts.values()), ("css_files", context["css_files"])):
         context[kind] = [
@@ -367,7 +370,7 @@ def drop_unneeded(app: Sphinx, page: str, template: str, context: dict, doctree:
         ]
     context["script_files"] = [
         type(s)(s.filename, priority=s.priority, **{"defer": "defer"} | s.attributes)
-        if AFTERWARDS.match(s.filename or "") and "async" not in s.attributes and page != "search"
+        if AFTERWARDS.match(s.filename or "") and "async" not in s.attributes and not now
         else s
         for s in context["script_files"]
     ]
