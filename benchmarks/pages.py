@@ -2,9 +2,9 @@
 
     python benchmarks/pages.py      # after `make book`, on a machine that does nothing else
 
-Lighthouse, from npm, visits each page five times in Chromium, with its own settings for a phone: a
+Lighthouse, from npm, visits each page three times in Chromium, with its own settings for a phone: a
 narrow window, a slow network and a processor four times slower than this one. The site is served
-compressed, as hosts serve it. What is kept of the five visits is the one with the median score.
+compressed, as hosts serve it. What is kept of the three visits is the one with the median score.
 """
 
 import gzip
@@ -30,7 +30,7 @@ PAGES = [
     "architectures/resnet.html",
     "detection/yolo.html",
 ]
-VISITS = 5
+VISITS = 3
 SITE = FOLDER.parent / "_build" / "html"
 TOOL = FOLDER.parent / "_build" / "lighthouse"
 TEXT = {".html", ".css", ".js", ".json", ".svg"}
@@ -91,7 +91,7 @@ for name in "chromium-headless-shell", "chromium", "google-chrome":
 
 
 def main() -> None:
-    """Visit all pages in turn, five times, and write the table."""
+    """Visit all pages in turn, three times, and write the table."""
     if not (SITE / "index.html").exists():
         sys.exit("First run: make book")
     command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", TOOL]
