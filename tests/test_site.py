@@ -112,8 +112,8 @@ def test_scripts_do_not_hold_up_the_first_paint(page: tuple[Path, BeautifulSoup]
     path, soup = page
     held = {Path(urlsplit(script["src"]).path).name for script in soup.select("head script[src]")
             if not {"defer", "async"} & set(script.attrs)}  # fmt: skip
-    now = path.relative_to(SITE).parts[0] == "slides" or path.name == "search.html"
-    if not now and not soup.select_one(".katex"):  # whose fonts are to be there first
+    at_once = path.relative_to(SITE).parts[0] == "slides" or path.name == "search.html"
+    if not at_once and not soup.select_one(".katex"):  # whose fonts are to be there first
         assert held <= {"documentation_options.js", "doctools.js", "sphinx_highlight.js"}
 
 

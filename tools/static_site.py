@@ -362,7 +362,7 @@ def drop_unneeded(app: Sphinx, page: str, template: str, context: dict, doctree:
     register their scripts late are listed twice by Sphinx. Where there are formulas, scripts hold
     up the first paint a little: their fonts are there then, and no line breaks anew.
     """
-    now = page == "search" or 'class="math' in context.get("body", "")
+    at_once = page == "search" or 'class="math' in context.get("body", "")
     scripts = {(s.filename or "", str(s.attributes)): s for s in context["script_files"]}
     for kind, files in (("script_files", scripts.values()), ("css_files", context["css_files"])):
         context[kind] = [
@@ -370,7 +370,7 @@ def drop_unneeded(app: Sphinx, page: str, template: str, context: dict, doctree:
         ]
     context["script_files"] = [
         type(s)(s.filename, priority=s.priority, **{"defer": "defer"} | s.attributes)
-        if AFTERWARDS.match(s.filename or "") and "async" not in s.attributes and not now
+        if AFTERWARDS.match(s.filename or "") and "async" not in s.attributes and not at_once
         else s
         for s in context["script_files"]
     ]
