@@ -85,15 +85,15 @@ ARMS = {
     "usual": Arm(rates=RATES, seeds=5, readings=tuple(READINGS)),
     "anchors": Arm(anchors=True, rates=RATES, seeds=5),
     "focal": Arm(focal=True, seeds=1),
-    "even start": Arm(start=0.5),
-    "boxes 1": Arm(box_weight=1, rates=(0.018,)),
+    "even start": Arm(start=0.5, rates=RATES[2:]),
+    "boxes 1": Arm(box_weight=1, rates=RATES[1:5]),
     "boxes 0.25": Arm(box_weight=0.25, rates=(0.018,), seeds=0),
     "focal, boxes 1": Arm(focal=True, box_weight=1, rates=(0.018,), seeds=0),
-    "focal, boxes 0.25": Arm(focal=True, box_weight=0.25, rates=(0.018,)),
+    "focal, boxes 0.25": Arm(focal=True, box_weight=0.25),
     "focal, boxes 0.05": Arm(focal=True, box_weight=0.05, rates=(0.018,), seeds=0),
-    "nine": Arm(steps=600, rates=RATES[2:4], readings=BOTH),
-    "center": Arm(radius=0, steps=600, rates=RATES[2:4], readings=BOTH),
-    "matched": Arm(matched=True, steps=600, readings=BOTH),
+    "nine": Arm(steps=600, readings=BOTH),
+    "center": Arm(radius=0, steps=600, rates=RATES[2:], readings=BOTH),
+    "matched": Arm(matched=True, steps=600, rates=RATES[1:5], readings=BOTH),
 }
 
 
