@@ -179,13 +179,13 @@ def test_copies_and_state_go_round(tmp_path):
     assert torch.equal(other.eval()(images), model(images))
 
 
-def long_run() -> dict[tuple[str, str, int], list[float]]:
+def long_run() -> dict[tuple[str, str, int, int], list[float]]:
     """The test results of ``benchmarks/claims/densenet.py``, of the seeds at the chosen rate."""
     table = Path(__file__).parent.parent / "benchmarks" / "claims" / "densenet.csv"
-    runs: dict[tuple[str, str, int], dict[float, list[float]]] = {}
+    runs: dict[tuple[str, str, int, int], dict[float, list[float]]] = {}
     with table.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            kind = row["Task"], row["Network"], int(row["Layers"])
+            kind = row["Task"], row["Network"], int(row["Layers"]), int(row["Steps"])
             runs.setdefault(kind, {}).setdefault(float(row["Rate"]), []).append(float(row["Test"]))
     for rates in runs.values():
         assert min(rates) < max(rates, key=lambda rate: len(rates[rate])) < max(rates)
@@ -194,7 +194,7 @@ def long_run() -> dict[tuple[str, str, int], list[float]]:
 
 def test_the_chapter_quotes_the_long_run():
     chapter = (Path(__file__).parent.parent / "book/architectures/densenet.ipynb").read_text()
-    for (task, _, _), reached in long_run().items():
+    for (task, *_), reached in long_run().items():
         assert len(reached) == 5
         if task == "classify":
             assert f"[{', '.join(f'{value:.1f}' for value in reached)}]" in chapter
