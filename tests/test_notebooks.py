@@ -13,7 +13,7 @@ from IPython.core.displayhook import DisplayHook
 from pybtex.database import Entry, parse_file
 
 from links import set_up_cell
-from notebooks import ROOT, chapters, code_sha256, question
+from notebooks import FOLDED, ROOT, chapters, code_sha256, question
 from slides import STATE as WIDGETS
 from slides import deck, deck_of
 
@@ -82,6 +82,15 @@ def test_uncompared_cells_are_declared(notebook: nbformat.NotebookNode) -> None:
     loose = [cell for cell in code(notebook) if UNCOMPARED & set(cell.metadata.get("tags", []))]
     assert not [c for c in code(notebook) if re.search("NBVAL_(IGNORE|SKIP|RAISES)", c.source)]
     assert len(loose) <= notebook.metadata.d2lite.get("volatile_cells", 0)
+
+
+def test_code_is_folded_everywhere_or_nowhere(notebook: nbformat.NotebookNode) -> None:
+    """Who runs a chapter in JupyterLab or Colab sees as little of its machinery as on the site."""
+    for cell in code(notebook):
+        on_the_site = {"hide-input", "remove-input"} & set(cell.metadata.get("tags", []))
+        assert {key: cell.metadata.get(key) for key in FOLDED} == (
+            FOLDED if on_the_site else dict.fromkeys(FOLDED)
+        )
 
 
 def test_a_core_runs_without_its_folded_cells(notebook: nbformat.NotebookNode) -> None:

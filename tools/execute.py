@@ -24,7 +24,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from PIL import Image
 from tqdm import tqdm
 
-from notebooks import ROOT, chapters, code_sha256
+from notebooks import FOLDED, ROOT, chapters, code_sha256
 
 TOGETHER = 2  # notebooks at a time, each with one thread
 QUIET = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
@@ -52,8 +52,10 @@ def normalize(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "markdown" and cell.source.startswith("#### Solution"):
             cell.metadata |= {"jp-MarkdownHeadingCollapsed": True, "id": cell["id"]}
             folded.append(cell["id"])
-        for volatile in ("execution", "collapsed", "scrolled"):
+        for volatile in ("execution", "collapsed", "scrolled", *FOLDED):
             cell.metadata.pop(volatile, None)
+        if {"hide-input", "remove-input"} & set(cell.metadata.get("tags", [])):
+            cell.metadata |= FOLDED
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = shrink(output.data["image/png"])

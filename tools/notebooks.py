@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 #: A directive, however deep it is nested: no Markdown that Jupyter, a slide or a student knows.
 DIRECTIVE = re.compile(r"^[\s>*+-]*(?:`{3,}|:{3,}|~{3,})\s*\{.*", re.MULTILINE)
 
+#: What folds in Colab, and in JupyterLab, the code that is folded on the site.
+FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}
+
 
 def chapters() -> list[Path]:
     """All notebooks of the book, in a fixed order."""

@@ -21,7 +21,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from notebooks import DIRECTIVE, ROOT, chapters
+from notebooks import DIRECTIVE, FOLDED, ROOT, chapters
 
 STUDENT = ROOT / "_build" / "student"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -219,8 +219,7 @@ def student_copy(notebook: NotebookNode, folder: Path) -> NotebookNode:
                 solution.append(cell)
             elif code:
                 hidden = {"hide-input", "remove-input"} & set(tags(cell))
-                folded = {"jupyter": {"source_hidden": True}} if hidden else {}
-                cells.append(new_code_cell(cell.source, metadata=folded))
+                cells.append(new_code_cell(cell.source, metadata=FOLDED if hidden else {}))
                 if not any("nbgrader" in c.metadata for c in cells):  # behind the set-up cell
                     cells.append(graded(new_code_cell(REQUIRE), "require", False, False))
             elif not part:
