@@ -173,7 +173,7 @@ def _sums_products(see: See, func: Any, equation: str, *operands: Any) -> Tensor
         summed = [i for i, letter in enumerate(word) if letter not in kept]
         end = see(operand).amax(summed, keepdim=True) if summed else see(operand)
         end = end.permute(*(word.index(x) for x in kept if x in word), *summed)
-        end = end[(..., *[0] * len(summed))]
+        end = end.squeeze(tuple(range(len(word) - len(summed), len(word))))
         ends.append(end[tuple(slice(None) if x in word else None for x in kept)])
     return reduce(torch.maximum, ends)
 
