@@ -101,6 +101,9 @@ def integer(at_least: int, at_most: float = math.inf) -> Rule:
     return rule
 
 
+SEED = integer(at_least=-(2**63), at_most=2**64 - 1)  # what torch.manual_seed takes
+
+
 def integers(at_least: int) -> Rule:
     """Make the rule of an int, for both axes, or a pair (height, width).
 
