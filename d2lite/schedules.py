@@ -226,7 +226,7 @@ def lr_range_test(
     average = lowest = math.inf
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        try_out(model, loss, {"train": train}, int(batch_size), device)
+        try_out(model, loss, {"train": train}, batch_size, device)
         put_in_order(model.train(), torch.contiguous_format)
         descent = optimizer(model.parameters(), lr=lr_min)
         torch.manual_seed(seed)

@@ -183,19 +183,19 @@ def fit(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model.to(device).zero_grad()
     sets = {"train": train} if test is None else {"train": train, "test": test}
-    memory_format = try_out(model, loss, sets, int(batch_size), device)
+    memory_format = try_out(model, loss, sets, batch_size, device)
     data = [in_order(part.to(device), memory_format) for part in tensors(train)]
     tests = [part.to(device) for part in tensors(test)] if test is not None else []
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     velocities = [torch.zeros_like(parameter) for parameter in parameters]
     N, batches = len(data[0]), math.ceil(len(data[0]) / batch_size)
-    schedule = schedule or triangular(int(epochs) * batches, WARM_UP)
+    schedule = schedule or triangular(epochs * batches, WARM_UP)
     history = History()
     _keep_buffers()
     start = time.perf_counter()
 
     silent = "TQDM_DISABLE" in os.environ  # which tqdm's bar for notebooks does not look up
-    progress = tqdm(total=int(epochs) * N, unit="example", unit_scale=True, disable=silent)
+    progress = tqdm(total=epochs * N, unit="example", unit_scale=True, disable=silent)
     with progress, torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         try:
@@ -210,8 +210,8 @@ def fit(
                     step = epoch * batches + number_of_batch
                     require_finite(value, batch, lr, step, batches)
                     value.backward()
-                    step_lr = float(lr) * _factor(schedule, step)
-                    _descend(parameters, velocities, step_lr, float(weight_decay))
+                    step_lr = lr * _factor(schedule, step)
+                    _descend(parameters, velocities, step_lr, weight_decay)
                     losses.append(value.detach())
                     if scores is not None:
                         right += count_right(scores, batch[-1])
@@ -282,7 +282,7 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 500) -> Tensor:
     """
     device = next((parameter.device for parameter in model.parameters()), images.device)
     with evaluating(model):
-        classes = [best(model(batch.to(device))) for batch in images.split(int(batch_size))]
+        classes = [best(model(batch.to(device))) for batch in images.split(batch_size)]
     return torch.cat(classes).to(images.device)
 
 
