@@ -16,6 +16,7 @@ from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 from torch import Tensor
 
 P = ParamSpec("P")
@@ -26,7 +27,7 @@ Rule = Callable[[Any], object]  # raises a TypeError or ValueError that says wha
 def checked(
     *together: Callable[..., None], **rules: Rule
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Check a function's arguments before each call.
+    """Check a function's arguments before each call; those of NumPy's numbers become Python's.
 
     Args:
         together: Functions of some of the arguments, by their names, that raise if these do not fit
@@ -50,10 +51,11 @@ def checked(
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             for name, rule in rules.items():
+                bound.arguments[name] = plain(bound.arguments[name])
                 check(name, bound.arguments[name], rule)
             for fits, names in needed:
                 fits(*(bound.arguments[name] for name in names))
-            return function(*args, **kwargs)
+            return function(*bound.args, **bound.kwargs)
 
         return checking
 
@@ -71,6 +73,19 @@ def check(name: str, value: object, rule: Rule) -> None:
         rule(value)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}{given(value)}: {error}") from None
+
+
+def plain(value: Any) -> Any:
+    """Turn NumPy's numbers into Python's, alone or in a tuple or list: theirs may overflow.
+
+    >>> plain(np.uint8(200)) + 100, plain((np.int64(1), 2))
+    (300, (1, 2))
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (tuple, list) and any(isinstance(item, np.generic) for item in value):
+        return type(value)(map(plain, value))
+    return value
 
 
 def given(value: object) -> str:
@@ -99,6 +114,9 @@ def integer(at_least: int, at_most: float = math.inf) -> Rule:
             raise ValueError(text)
 
     return rule
+
+
+SEED = integer(at_least=-(2**63), at_most=2**64 - 1)  # what torch.manual_seed takes
 
 
 def integers(at_least: int) -> Rule:

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from d2lite.channels import MaskedConv2d
-from d2lite.checks import checked, number, one_of, tensor
+from d2lite.checks import checked, instance, number, one_of, tensor
 
 _GAIN = number(at_least=0)
 _MODE = one_of("fan_in", "fan_out")
@@ -96,7 +96,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | Non
     return tensor.normal_(0, std, generator=generator)
 
 
-@checked(mode=_MODE)
+@checked(a=number(), mode=_MODE)
 @torch.no_grad()
 def kaiming_uniform_(
     tensor: Tensor,
@@ -122,7 +122,7 @@ def kaiming_uniform_(
     return tensor.uniform_(-bound, bound, generator=generator)
 
 
-@checked(mode=_MODE)
+@checked(a=number(), mode=_MODE)
 @torch.no_grad()
 def kaiming_normal_(
     tensor: Tensor,
@@ -142,7 +142,7 @@ def kaiming_normal_(
     return tensor.normal_(0, std, generator=generator)
 
 
-@checked(activation=_NONLINEARITY)
+@checked(model=instance(nn.Module), activation=_NONLINEARITY)
 @torch.no_grad()
 def he_start_(model: nn.Module, activation: str = "relu") -> None:
     """Draw a model's linear and convolution layers by ``kaiming_normal_``; set all biases to 0.

@@ -47,7 +47,7 @@ class Optimizer(torch.optim.Optimizer):
                 if w.grad is not None:
                     state = self.state[w]
                     state["step"] = state.get("step", 0) + 1
-                    self._update(w, w.grad, state, group)
+                    self._update(w, w.grad.to_dense(), state, group)  # an embedding's is sparse
         return loss
 
     def _update(self, w: Tensor, g: Tensor, state: dict, group: dict) -> None:

@@ -15,9 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from d2lite.checks import checked, instance
-from d2lite.receptive_field_rules import METADATA, NOTHING, RULES, VALUELESS, See, Seen, name_of
+from d2lite.receptive_field_rules import (
+    FILLS,
+    METADATA,
+    NOTHING,
+    RULES,
+    VALUELESS,
+    See,
+    Seen,
+    name_of,
+)
 from d2lite.receptive_field_windows import WINDOWS
-from d2lite.trace import Shape, Uses, input_sizes, one_example, place, run, tensors
+from d2lite.trace import Call, Shape, Uses, input_sizes, one_example, place, run, tensors
 
 
 class Field(NamedTuple):
@@ -73,10 +82,14 @@ def receptive_field(model: nn.Module, input_shape: Shape) -> dict[str, Field]:
     Field(size=14, jump=2, start=6.5)
     """
     x = one_example(model, input_shape)
+    held = [*model.parameters(), *model.buffers(), *map(vars, model.modules())]
+    constants = {id(tensor): tensor for tensor in tensors(held)}  # not what the run leaves there
     tape = _Tape()
     calls = run(model, x, tape)
     fields = {}
-    for call, (seen, shape) in zip(calls, _replay(model, x, tape.steps), strict=True):
+    for call, (seen, shape) in zip(
+        calls, _replay(model, x, tape.steps, set(constants)), strict=True
+    ):
         if not seen.ends or bool((seen.ends[1] == -inf).all()):
             continue
         field = _common(seen, shape, width=input_shape[-1] if len(input_shape) > 1 else 1)
@@ -118,10 +131,10 @@ class _Tape(Uses):
             self.steps.append(_Step(where, func, args, kwargs, output, before, after))
         return output
 
-    def row(self, output: object) -> None:
+    def row(self, call: Call, output: object) -> None:
         """Record what a layer gave."""
         first = next(tensors(output), None)
-        self.steps.append(_Step("", None, (), {}, first, _versions(first), {}))
+        self.steps.append(_Step(place(call), None, (), {}, first, _versions(first), {}))
 
 
 def _kept(value: Any) -> Any:
@@ -137,10 +150,10 @@ def _versions(value: Any) -> dict[int, int]:
     return {id(tensor): tensor._version for tensor in tensors(value)}
 
 
-def _replay(model: nn.Module, x: Tensor, steps: list[_Step]) -> list[tuple[Seen, Shape]]:
+def _replay(
+    model: nn.Module, x: Tensor, steps: list[_Step], constants: set[int]
+) -> list[tuple[Seen, Shape]]:
     """Follow the pixels through the recorded calls: what each layer gave sees, and its shape."""
-    held = [*model.parameters(), *model.buffers(), *map(vars, model.modules())]
-    constants = {id(tensor) for tensor in tensors(held)}
     known = {id(x): (_image(x), 0)}  # zeros: not changed yet
 
     @cache
@@ -163,11 +176,13 @@ def _replay(model: nn.Module, x: Tensor, steps: list[_Step]) -> list[tuple[Seen,
 
     rows = []
     for step in steps:
-        name = name_of(step.func) if step.func else "a layer"
+        name = name_of(step.func) if step.func else ""
         try:
             looks = {key: look(key, version) for key, version in step.before.items()}
             if name in ("to", "type_as"):  # another tensor gives its type
                 looks = {k: seen if k == id(step.args[0]) else NOTHING for k, seen in looks.items()}
+            if name in FILLS:
+                looks[id(step.args[0])] = NOTHING
             if not step.func:
                 seen = next(iter(looks.values()), NOTHING)
                 rows.append((seen, step.output.shape if looks else ()))
@@ -184,7 +199,8 @@ def _replay(model: nn.Module, x: Tensor, steps: list[_Step]) -> list[tuple[Seen,
                 found = _seen_by(step, name, results, looks)
         except Exception as error:
             raise ValueError(
-                f"model: {step.place} calls {name}, and it is not known which pixels the result "
+                f"model: {step.place} {f'calls {name}' if name else 'returns'}, and it is not "
+                "known which pixels the result "
                 f"sees: {error}"
             ) from error
         for result, seen in zip(results, found, strict=True):
@@ -210,6 +226,8 @@ def _seen_by(step: _Step, name: str, results: list[Tensor], looks: dict[int, See
         moved = [moved] * len(results) if isinstance(moved, Tensor) else tensors(moved)
         pairs = zip(moved, results, strict=True)
         ends.append([_shrink(end, result.shape) for end, result in pairs])
+    if see.unread:
+        raise ValueError("its weights or settings come from the image")
     return [
         Seen(of_result, see.next_jump(result, of_result[1]))
         for result, of_result in zip(results, zip(*ends, strict=True), strict=True)

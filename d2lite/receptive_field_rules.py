@@ -38,11 +38,13 @@ class See:
 
     def __init__(self, looks: dict[int, Seen], results: list[Tensor]) -> None:
         self.looks, self.results, self.end = looks, results, 0
+        self.unread = {key for key, look in looks.items() if look.ends}
         self.jump = self.after = max(look.jump for look in looks.values())
 
     def __call__(self, tensor: Tensor) -> Tensor:
         """Give, for each number of the tensor, one end of its field."""
         ends = self.looks[id(tensor)].ends
+        self.unread.discard(id(tensor))
         return ends[self.end] if ends else torch.full([1] * tensor.ndim, -inf)
 
     def next_jump(self, result: Tensor, last: Tensor) -> int:
@@ -56,8 +58,12 @@ class See:
 
 
 def name_of(func: Any) -> str:
-    """Name a function without what says how it is called: ``add`` for ``add_`` or ``__radd__``."""
-    name = getattr(func, "__name__", str(func))
+    """Name a function without what says how it is called: ``add`` for ``add_`` or ``__radd__``.
+
+    An operator of a library, ``torch.ops.library.add``, may do anything: it keeps its full name.
+    """
+    of_library = str(getattr(func, "__module__", "")).startswith("torch._ops")
+    name = str(func) if of_library else getattr(func, "__name__", str(func))
     name = (func.__self__.__name__ if name == "__get__" else name).strip("_")
     return {"rsub": "sub", "rdiv": "div", "rpow": "pow"}.get(name, name)
 
@@ -101,8 +107,10 @@ def _joins(see: See, func: Any, parts: Sequence[Tensor], dim: int = 0, **kwargs:
     return torch.cat(ends, dim)
 
 
-def _copies(see: See, func: Any, target: Tensor, source: Tensor, *args: Any) -> Tensor:
-    return _united(target.new_full([1] * target.ndim, -inf), see(source))
+def _fills(see: See, func: Any, target: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    result = see.results[0]
+    nothing = torch.full([1] * result.ndim, -inf)
+    return _united(nothing, *(see(value) for value in tensors((args, kwargs))))
 
 
 def _sets(see: See, func: Any, target: Tensor, index: Any, value: Any) -> Tensor:
@@ -165,13 +173,12 @@ def _sums_products(see: See, func: Any, equation: str, *operands: Any) -> Tensor
         summed = [i for i, letter in enumerate(word) if letter not in kept]
         end = see(operand).amax(summed, keepdim=True) if summed else see(operand)
         end = end.permute(*(word.index(x) for x in kept if x in word), *summed)
-        end = end.flatten(len(word) - len(summed) - 1) if summed else end
+        end = end.squeeze(tuple(range(len(word) - len(summed), len(word))))
         ends.append(end[tuple(slice(None) if x in word else None for x in kept)])
     return reduce(torch.maximum, ends)
 
 
 def _projects(see: See, func: Any, x: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
-    check_constant(see, weight)
     return see(x).amax(-1, keepdim=True)
 
 
@@ -230,23 +237,17 @@ def _normalizes_groups(
     return end.amax(2, keepdim=True).expand(end.shape).flatten(1, 2)
 
 
-def check_constant(see: See, weight: Tensor) -> None:
-    """Refuse weights that are computed from the image."""
-    if see.looks[id(weight)].ends:
-        raise ValueError("its weights come from the image")
-
-
 _POINTWISE = """
-    abs absolute acos add addcdiv addcmul alpha_dropout arctan asin atan atan2 bfloat16 bitwise_and
-    bitwise_not bitwise_or ceil celu clamp clamp_max clamp_min clip clone contiguous copysign cos
-    cosh detach deg2rad div divide double dropout dropout1d dropout2d dropout3d elu eq erf erfc exp
-    exp2 expm1 feature_alpha_dropout float floor floor_divide fmod ge gelu gt half hardshrink
-    hardsigmoid hardswish hardtanh heaviside hypot invert isfinite isinf isnan le leaky_relu lerp
-    lgamma log log10 log1p log2 logaddexp logical_and logical_not logical_or logit logsigmoid lt
-    masked_fill maximum minimum mish mul multiply nan_to_num ne neg negative positive pow prelu
-    reciprocal relu relu6 remainder round rrelu rsqrt selu sigmoid sign silu sin sinc sinh softplus
-    softshrink softsign sqrt square sub subtract tan tanh tanhshrink threshold to true_divide trunc
-    type_as where xlogy
+    abs absolute acos add addcdiv addcmul alpha_dropout and arctan asin atan atan2 bfloat16
+    bitwise_and bitwise_not bitwise_or ceil celu clamp clamp_max clamp_min clip clone contiguous
+    copysign cos cosh detach deg2rad div divide double dropout dropout1d dropout2d dropout3d elu eq
+    erf erfc exp exp2 expm1 feature_alpha_dropout float floor floor_divide floordiv fmod ge gelu gt
+    half hardshrink hardsigmoid hardswish hardtanh heaviside hypot invert isfinite isinf isnan le
+    leaky_relu lerp lgamma log log10 log1p log2 logaddexp logical_and logical_not logical_or logit
+    logsigmoid lt masked_fill maximum minimum mish mul multiply nan_to_num ne neg negative or
+    positive pow prelu reciprocal relu relu6 remainder round rrelu rsqrt selu sigmoid sign silu sin
+    sinc sinh softplus softshrink softsign sqrt square sub subtract tan tanh tanhshrink threshold to
+    true_divide trunc type_as where xlogy
 """
 _MOVES = """
     H T adjoint broadcast_to channel_shuffle chunk expand expand_as flatten flip getitem hsplit
@@ -256,14 +257,16 @@ _MOVES = """
 """
 _REDUCES = "all amax amin any argmax argmin logsumexp max mean median min nanmean nansum prod sum"
 
+_FILLS = "copy fill full_like new_full"
+
 _METADATA = """
     device dim dtype element_size get_device is_complex is_contiguous is_cuda is_floating_point
     is_leaf is_meta is_nested is_quantized is_sparse itemsize layout len nbytes ndim ndimension
     nelement numel requires_grad shape size storage_offset stride version
 """
 _VALUELESS = """
-    empty_like fill full_like new_empty new_full new_ones new_zeros ones_like rand_like randint_like
-    randn_like zero zeros_like
+    empty_like new_empty new_ones new_zeros ones_like rand_like randint_like randn_like zero
+    zeros_like
 """
 
 #: What is read from a tensor that is none of its numbers.
@@ -271,6 +274,9 @@ METADATA = set(_METADATA.split())
 
 #: Functions whose result depends on none of a tensor's numbers.
 VALUELESS = set(_VALUELESS.split())
+
+#: Functions whose result depends on none of their first tensor's numbers.
+FILLS = set(_FILLS.split())
 
 #: The rule of each function.
 RULES: dict[str, Callable[..., Any]] = {
@@ -283,8 +289,8 @@ RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(["bmm", "matmul", "mm"], _multiplies),
     "batch_norm": _normalizes_batch,
     **dict.fromkeys(["cat", "concat", "concatenate"], _joins),
-    "copy": _copies,
     "einsum": _sums_products,
+    **dict.fromkeys(FILLS, _fills),
     "group_norm": _normalizes_groups,
     "instance_norm": _normalizes_instances,
     "layer_norm": _normalizes_layer,

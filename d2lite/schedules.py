@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from d2lite.checks import checked, function, instance, integer, number, one_of, optional
+from d2lite.checks import SEED, checked, function, instance, integer, number, one_of, optional
 from d2lite.data.dataset import Dataset, dataset, tensors
 from d2lite.losses import Loss, classification
-from d2lite.trial import of_batch, put_in_order, require_finite, try_out
+from d2lite.trial import augmented, of_batch, put_in_order, require_finite, trainable, try_out
 
 Schedule = Callable[[int], float]
 NESTEROV = partial(torch.optim.SGD, momentum=0.9, nesterov=True)
@@ -151,6 +151,7 @@ def _rises(lr_min: float, lr_max: float) -> None:
 
 @checked(
     _rises,
+    trainable,
     model=instance(nn.Module),
     train=dataset,
     lr_min=number(above=0),
@@ -160,6 +161,7 @@ def _rises(lr_min: float, lr_max: float) -> None:
     loss=function,
     augment=optional(function),
     optimizer=function,
+    seed=SEED,
 )
 def lr_range_test(
     model: nn.Module,
@@ -203,7 +205,7 @@ def lr_range_test(
     Raises:
         TypeError: If an argument is of the wrong type.
         ValueError: If a number is out of range, ``train`` is empty or not finite, or does not fit
-            the model.
+            the model; or the model has nothing to train.
         FloatingPointError: If the loss is not finite even at the first step.
 
     From Smith, "Cyclical learning rates for training neural networks", 2017.
@@ -224,15 +226,13 @@ def lr_range_test(
     average = lowest = math.inf
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        try_out(model, loss, {"train": train}, int(batch_size), device)
+        try_out(model, loss, {"train": train}, batch_size, device)
         put_in_order(model.train(), torch.contiguous_format)
         descent = optimizer(model.parameters(), lr=lr_min)
         torch.manual_seed(seed)
         try:
             for lr, chosen in zip(progress, _batches(len(data[0]), batch_size), strict=False):
-                batch = tuple(part[chosen] for part in data)
-                if augment:
-                    batch = tensors(augment(*batch))
+                batch = augmented(augment, tuple(part[chosen] for part in data))
                 value, _ = of_batch(loss, model, batch)
                 if measured and not value.isfinite():
                     break

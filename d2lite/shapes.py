@@ -14,7 +14,7 @@ From Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from d2lite.checks import boolean, checked, integers, named, optional
+from d2lite.checks import boolean, checked, integers, named, optional, plain
 
 IntOrPair = int | tuple[int, int]
 Size = TypeVar("Size", int, tuple[int, int])
@@ -171,6 +171,7 @@ def pair(value: IntOrPair) -> tuple[int, int]:
     >>> pair(2), pair((1, 2))
     ((2, 2), (1, 2))
     """
+    value = plain(value)
     if isinstance(value, (tuple, list)):
         height, width = value
         return height, width

@@ -231,15 +231,11 @@ class Uses(TorchFunctionMode):
             self.running[-1].parameters.update(used)
         return output
 
-    def row(self, output: object) -> None:
+    def row(self, call: Call, output: object) -> None:
         """Take the output of a call that becomes a row."""
 
 
-def run(
-    model: nn.Module,
-    x: Tensor,
-    uses: Uses | None = None,
-) -> list[Call]:
+def run(model: nn.Module, x: Tensor, uses: Uses | None = None) -> list[Call]:
     """Run a model once and list the calls that are rows of a trace, as they end.
 
     Raises:
@@ -251,6 +247,11 @@ def run(
         for name, module in model.named_modules()
         if "parametrizations" not in name.split(".")
     }
+    for module, name in names.items():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(
+                f"model: {name or 'it'} is a ScriptModule: its layers cannot be watched"
+            )
     uses = uses or Uses()
     running = uses.running
     ended: list[Call] = []
@@ -275,7 +276,7 @@ def run(
             counted.update(call.parameters)
             call.output_shape = _shape(output)
             ended.append(call)
-            uses.row(output)
+            uses.row(call, output)
 
     with ExitStack() as undo, torch.no_grad():
         undo.enter_context(torch.random.fork_rng(devices=[x.device] if x.is_cuda else []))

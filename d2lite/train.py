@@ -15,8 +15,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,11 +23,33 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from d2lite.checks import boolean, checked, function, instance, integer, number, optional, tensor
+from d2lite.checks import (
+    SEED,
+    boolean,
+    checked,
+    function,
+    instance,
+    integer,
+    number,
+    optional,
+    tensor,
+)
 from d2lite.data.dataset import Dataset, dataset, tensors
 from d2lite.losses import Loss, classification
 from d2lite.schedules import Schedule, triangular
-from d2lite.trial import in_order, of_batch, put_in_order, require_finite, try_out
+from d2lite.trial import (
+    as_classes,
+    augmented,
+    best,
+    count_right,
+    evaluating,
+    in_order,
+    of_batch,
+    put_in_order,
+    require_finite,
+    trainable,
+    try_out,
+)
 
 #: The share of the steps over which the learning rate rises.
 WARM_UP = 0.2
@@ -80,13 +101,8 @@ class History:
         return "\n".join(lines + ["interrupted"] * self.interrupted)
 
 
-def _trainable(model: nn.Module) -> None:
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise ValueError("model: must have parameters that require a gradient")
-
-
 @checked(
-    _trainable,
+    trainable,
     model=instance(nn.Module),
     train=dataset,
     test=optional(dataset),
@@ -98,6 +114,7 @@ def _trainable(model: nn.Module) -> None:
     augment=optional(function),
     schedule=optional(function),
     bfloat16=boolean,
+    seed=SEED,
 )
 def fit(
     model: nn.Module,
@@ -166,19 +183,19 @@ def fit(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model.to(device).zero_grad()
     sets = {"train": train} if test is None else {"train": train, "test": test}
-    memory_format = try_out(model, loss, sets, int(batch_size), device)
+    memory_format = try_out(model, loss, sets, batch_size, device)
     data = [in_order(part.to(device), memory_format) for part in tensors(train)]
     tests = [part.to(device) for part in tensors(test)] if test is not None else []
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     velocities = [torch.zeros_like(parameter) for parameter in parameters]
     N, batches = len(data[0]), math.ceil(len(data[0]) / batch_size)
-    schedule = schedule or triangular(int(epochs) * batches, WARM_UP)
+    schedule = schedule or triangular(epochs * batches, WARM_UP)
     history = History()
     _keep_buffers()
     start = time.perf_counter()
 
     silent = "TQDM_DISABLE" in os.environ  # which tqdm's bar for notebooks does not look up
-    progress = tqdm(total=int(epochs) * N, unit="example", unit_scale=True, disable=silent)
+    progress = tqdm(total=epochs * N, unit="example", unit_scale=True, disable=silent)
     with progress, torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         try:
@@ -187,19 +204,17 @@ def fit(
                 losses, right = [], torch.zeros(2, dtype=torch.int64, device=device)
                 order = torch.randperm(N).to(device)
                 for number_of_batch, chosen in enumerate(order.tensor_split(batches)):
-                    batch = tuple(part[chosen] for part in data)
-                    if augment:
-                        batch = tensors(augment(*batch))
+                    batch = augmented(augment, tuple(part[chosen] for part in data))
                     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                         value, scores = of_batch(loss, model, batch)
                     step = epoch * batches + number_of_batch
                     require_finite(value, batch, lr, step, batches)
                     value.backward()
-                    step_lr = float(lr) * _factor(schedule, step)
-                    _descend(parameters, velocities, step_lr, float(weight_decay))
+                    step_lr = lr * _factor(schedule, step)
+                    _descend(parameters, velocities, step_lr, weight_decay)
                     losses.append(value.detach())
                     if scores is not None:
-                        right += _right(scores, batch[-1])
+                        right += count_right(scores, batch[-1])
                     progress.update(len(chosen))
                 if test is not None:
                     test_loss, test_right = _test(model, tests, loss)
@@ -227,14 +242,18 @@ def evaluate(model: nn.Module, data: Dataset) -> float:
     0.5
 
     Raises:
-        ValueError: If there are no examples, none counts, or some are not finite.
+        ValueError: If there are no examples, none counts, some are not finite, or the labels do not
+            fit what the model gives.
         FloatingPointError: If a score is NaN.
     """
-    images, labels = tensors(data)
-    if not bool((labels >= 0).any()):
+    parts = tensors(data)
+    if len(parts) != 2:
+        raise ValueError(f"data: tensors: {len(parts)}, must be 2, images and labels")
+    if not bool((parts[1] >= 0).any()):
         raise ValueError("data: no label is ≥ 0, so that no example counts")
-    right = predict(model, images) == labels
-    return right.sum().item() / (labels >= 0).sum().item()
+    classes = predict(model, parts[0])
+    labels = as_classes("data", parts[1], classes.shape)
+    return (classes == labels).sum().item() / (labels >= 0).sum().item()
 
 
 @checked(
@@ -255,60 +274,35 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 500) -> Tensor:
         (N,), int64, on the images' device.
 
     Raises:
+        ValueError: If the scores are not of two classes or more.
         FloatingPointError: If a score is NaN.
 
     >>> predict(nn.Flatten(), torch.tensor([[[[0.1, 0.7, 0.2]]]]))
     tensor([1])
     """
     device = next((parameter.device for parameter in model.parameters()), images.device)
-    with _evaluating(model):
-        classes = [_best(model(batch.to(device))) for batch in images.split(int(batch_size))]
+    with evaluating(model):
+        classes = [best(model(batch.to(device))) for batch in images.split(batch_size)]
     return torch.cat(classes).to(images.device)
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, and each of its modules back into its own."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _best(scores: Tensor) -> Tensor:
-    """Return the class with the highest score, (N, C, …) to (N, …)."""
-    if scores.isnan().any():
-        raise FloatingPointError("model: a score is NaN, so that no class is the best")
-    return scores.argmax(1)
-
-
-def _right(scores: Tensor, labels: Tensor) -> Tensor:
-    """Count the examples that are right, and all but those whose label is negative: ignored."""
-    if labels.is_floating_point():  # shares of the classes, such as mixup makes
-        labels = labels.argmax(1)
-    return torch.stack([(scores.argmax(1) == labels).sum(), (labels >= 0).sum()])
-
-
 def _accuracy(right: Tensor) -> list[float]:
-    """Divide what ``_right`` counted; of nothing, there is none."""
+    """Divide what ``count_right`` counted; of nothing, there is none."""
     correct, count = right.tolist()
     return [correct / count] if count else []
 
 
 @torch.no_grad()
 def _test(model: nn.Module, data: Sequence[Tensor], loss: Loss) -> tuple[float, Tensor]:
-    """Return the mean loss in evaluation mode, and what ``_right`` counts."""
+    """Return the mean loss in evaluation mode, and what ``count_right`` counts."""
     model.eval()
     total, right = 0.0, torch.zeros(2, dtype=torch.int64, device=data[0].device)
     for batch in zip(*(part.split(500) for part in data), strict=True):
         value, scores = of_batch(loss, model, batch)
         total += len(batch[0]) * value.item()
         if scores is not None:
-            _best(scores)
-            right += _right(scores, batch[-1])
+            best(scores)
+            right += count_right(scores, batch[-1])
     return total / len(data[0]), right
 
 
@@ -327,7 +321,7 @@ def _descend(
     for parameter, velocity in zip(parameters, velocities, strict=True):
         if parameter.grad is None:  # had no part in the loss
             continue
-        gradient = parameter.grad
+        gradient = parameter.grad.to_dense()  # that of an embedding may be sparse
         if parameter.ndim > 1:
             gradient = gradient.add(parameter, alpha=weight_decay)
         velocity.mul_(MOMENTUM).add_(gradient)

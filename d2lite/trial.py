@@ -1,7 +1,8 @@
 """A trial of a model on a batch: does it take the data, and what made a loss infinite?"""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from d2lite.checks import given
 from d2lite.data.dataset import Dataset, tensors
 from d2lite.data.labelled_images import LabelledImages
-from d2lite.losses import Loss
+from d2lite.losses import Loss, classification
 
 
 def of_batch(loss: Loss, model: nn.Module, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
@@ -55,6 +56,10 @@ def require_finite(
     if value.isfinite():
         return
     found = f"the loss is {value.item()} in epoch {step // batches + 1}, step {step % batches + 1}"
+    if not batch[-1].is_floating_point() and bool((batch[-1] < 0).all()):
+        raise FloatingPointError(
+            f"labels: {found}: all labels of the batch are negative, so that none counts"
+        )
     if not all(part.isfinite().all() for part in batch if part.is_floating_point()):
         raise FloatingPointError(f"augment: {found}; it makes numbers that are not finite")
     if step == 0:
@@ -63,6 +68,61 @@ def require_finite(
             "at how the weights start and how large the data are"
         )
     raise FloatingPointError(f"lr={lr}: {found}; make the model anew and take a lower lr")
+
+
+def trainable(model: nn.Module) -> None:
+    """Require that there is something to train.
+
+    >>> trainable(nn.ReLU())
+    Traceback (most recent call last):
+    ValueError: model: must have parameters that require a gradient
+    """
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError("model: must have parameters that require a gradient")
+
+
+def augmented(augment: Callable[..., Any] | None, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Change a batch, if asked.
+
+    >>> augmented(lambda x: x + 1, (torch.zeros(2),))
+    (tensor([1., 1.]),)
+    """
+    changed = augment(*batch) if augment else batch
+    parts = (changed,) if isinstance(changed, Tensor) else changed
+    if not isinstance(parts, (tuple, list)) or not all(isinstance(part, Tensor) for part in parts):
+        raise TypeError(f"augment: gives {given(changed)[1:]}, must give the tensors of a batch")
+    return tuple(parts)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and each of its modules back into its own.
+
+    >>> model = nn.Dropout()
+    >>> with evaluating(model):
+    ...     print(model.training)
+    False
+    >>> model.training
+    True
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def count_right(scores: Tensor, labels: Tensor) -> Tensor:
+    """Count the examples that are right, and all but those whose label is negative: ignored.
+
+    >>> count_right(torch.eye(3), torch.tensor([0, 0, -100]))
+    tensor([1, 2])
+    """
+    classes = scores.argmax(1)
+    labels = as_classes("augment", labels, classes.shape)
+    return torch.stack([(classes == labels).sum(), (labels >= 0).sum()])
 
 
 def try_out(
@@ -106,7 +166,8 @@ def _try(
             value, scores = of_batch(loss, model, [in_order(part, memory_format) for part in parts])
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             what = ", ".join(given(part)[1:] for part in parts)
-            raise ValueError(f"{name}: the model fails on a batch {what}: {error}") from error
+            hint = "" if loss is classification else "; the loss is called as loss(model, *batch)"
+            raise ValueError(f"{name}: the model fails on a batch {what}: {error}{hint}") from error
         if not isinstance(value, Tensor) or value.ndim:
             raise ValueError(f"loss: gives {given(value)[1:]}, must give a scalar tensor")
         if scores is not None:
@@ -117,8 +178,51 @@ def _try(
             raise ValueError(f"model: {name} is not finite; make the model anew")
 
 
+def require_scores(scores: Any) -> None:
+    """Require scores (N, C, …) of two classes or more: of one alone, it would always be the best.
+
+    >>> require_scores(torch.zeros(8, 1))
+    Traceback (most recent call last):
+    ValueError: model: its scores are float32 (8, 1), must be (N, C, …), of C ≥ 2 classes
+    """
+    if not isinstance(scores, Tensor) or scores.ndim < 2 or scores.shape[1] < 2:
+        raise ValueError(
+            f"model: its scores are {given(scores)[1:]}, must be (N, C, …), of C ≥ 2 classes"
+        )
+
+
+def best(scores: Tensor) -> Tensor:
+    """Return the class with the highest score, (N, C, …) to (N, …).
+
+    >>> best(torch.tensor([[0.1, 0.7, 0.2]]))
+    tensor([1])
+    """
+    require_scores(scores)
+    if scores.isnan().any():
+        raise FloatingPointError("model: a score is NaN, so that no class is the best")
+    return scores.argmax(1)
+
+
+def as_classes(name: str, labels: Tensor, shape: Sequence[int]) -> Tensor:
+    """Read labels (N, …), or shares of the classes (N, C, …) such as mixup makes.
+
+    >>> as_classes("data", torch.eye(2), (2,))
+    tensor([0, 1])
+    """
+    classes = labels
+    if labels.is_floating_point() and labels.ndim == len(shape) + 1:
+        classes = labels.argmax(1)
+    if classes.shape != shape:
+        raise ValueError(
+            f"{name}: labels {given(labels)[1:]}, must be {tuple(shape)}, as what is predicted"
+        )
+    return classes
+
+
 def _check_scores(name: str, data: Dataset, scores: Tensor) -> None:
     labels = tensors(data)[-1]
+    require_scores(scores)
+    as_classes(name, labels[: len(scores)], scores[:, 0].shape)
     if isinstance(data, LabelledImages):
         N, C = len(scores), len(data.classes)
         if scores.shape != (N, C):

@@ -111,3 +111,13 @@ def test_long_values_are_named_by_their_type() -> None:
 @pytest.mark.parametrize("shape", [(1, 2), (3, 1, 2)])
 def test_an_ellipsis_stands_for_any_axes(shape: tuple[int, ...]) -> None:
     check("n", torch.ones(shape), tensor("(…, H, W)"))
+
+
+def test_numpys_numbers_become_pythons() -> None:
+    """A small integer of NumPy's would wrap around in the arithmetic: 200 + 2·100 is 144."""
+
+    @checked(times=integer(at_least=1), sizes=integers(at_least=1), rate=number())
+    def kinds(times: int, sizes: tuple[int, int], rate: float) -> list[type]:
+        return [type(times), *map(type, sizes), type(rate)]
+
+    assert kinds(np.uint8(200), (np.int8(1), 2), np.float32(0.5)) == [int, int, int, float]

@@ -368,6 +368,7 @@ def test_frozen_and_readable(data):
         ({"labels": [0] * 6}, TypeError, "labels=.*: must be a tensor or NumPy array of integers"),
         ({"labels": torch.arange(5)}, ValueError, r"labels: shape \(5,\), must be \(6,\)"),
         ({"labels": torch.arange(6)}, ValueError, "labels: from 0 to 5, must be from 0 to 2"),
+        ({"classes": 3}, TypeError, "classes=3: must be the names of the classes"),
         ({"labels": torch.arange(6) - 4}, ValueError, "labels: from -4 to 1"),
     ],
 )

@@ -158,3 +158,10 @@ def test_he_start_refuses_what_it_cannot_draw():
         I.he_start_(model)
     with pytest.raises(ValueError, match="activation='gelu': must be one of"):
         I.he_start_(model, "gelu")
+
+
+def test_likely_mistakes_are_named():
+    with pytest.raises(TypeError, match="a='fan_out': must be a number"):
+        I.kaiming_normal_(torch.empty(2, 2), "fan_out")
+    with pytest.raises(TypeError, match=r"model=.*: must be a Module"):
+        I.he_start_([torch.nn.Linear(2, 2)])

@@ -314,3 +314,17 @@ def test_refuses(name, options, message):
 def test_betas_are_two_numbers(betas):
     with pytest.raises(TypeError, match=r"betas=.*: must be (two numbers|a number)"):
         optim.Adam([torch.zeros(1)], betas=betas)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adagrad"])  # PyTorch's others take no sparse gradients
+def test_sparse_gradients_equal_torchs(name):
+    embeddings = [torch.nn.Embedding(5, 3, sparse=True).double() for _ in range(2)]
+    embeddings[1].load_state_dict(embeddings[0].state_dict())
+    rules = getattr(optim, name), getattr(torch.optim, name)
+    descents = [rule(e.parameters(), lr=0.1) for rule, e in zip(rules, embeddings, strict=True)]
+    for words in ([0, 1], [1, 2], [0, 0]):
+        for embedding, descent in zip(embeddings, descents, strict=True):
+            descent.zero_grad()
+            embedding(torch.tensor(words)).square().sum().backward()
+            descent.step()
+    torch.testing.assert_close(embeddings[0].weight, embeddings[1].weight)

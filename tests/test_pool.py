@@ -4,6 +4,7 @@ import inspect
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -274,3 +275,11 @@ def test_two_blurs_in_half_precision_mirror_the_border():
     half = pool.blur_pool2d(x.half(), 3, 1)
     assert half.dtype == torch.float16
     torch.testing.assert_close(half.float(), pool.blur_pool2d(x, 3, 1), rtol=1e-3, atol=1e-2)
+
+
+def test_settings_may_be_numpys():
+    x = torch.rand(1, 1, 1, 400)
+    settings = {"kernel_size": (1, np.uint8(3)), "stride": (1, np.uint8(3))}
+    ours = pool.max_pool2d(x, **settings), pool.avg_pool2d(x, **settings)
+    theirs = F.max_pool2d(x, (1, 3), (1, 3)), F.avg_pool2d(x, (1, 3), (1, 3))
+    torch.testing.assert_close(ours, theirs)

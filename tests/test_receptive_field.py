@@ -134,6 +134,19 @@ def double_of(x: torch.Tensor) -> torch.Tensor:
     return 2 * x
 
 
+def means(x):
+    return x.flatten(2).mean((0, 2)) if x.ndim > 3 else x.mean((0, 1))
+
+
+zero, one = torch.zeros(1), torch.ones(1)
+
+
+@torch.library.custom_op("by_experiment::normalize", mutates_args=())
+def times_mean(x: torch.Tensor) -> torch.Tensor:
+    """Look everywhere, under the name of a function that does not."""
+    return x * x.mean()
+
+
 class Call(nn.Module):
     """A function as a layer."""
 
@@ -179,6 +192,16 @@ class Call(nn.Module):
         (Call(lambda x: F.interpolate(F.avg_pool2d(x, 3), x.shape[2:])), (1, 9, 9), None),
         (Call(lambda x: F.avg_pool2d(F.interpolate(x, (18, 18)), 2)), (1, 9, 9), (1, 1, 0)),
         (Call(lambda x: x.new_zeros(1, 2, 9, 9).copy_(x)), (1, 9, 9), (1, 1, 0)),
+        (Call(lambda x: torch.zeros_like(x).fill_(x.mean())), (1, 9, 9), (9, 0, 4)),
+        (Call(lambda x: torch.full_like(x, x.mean())), (1, 9, 9), (9, 0, 4)),
+        (Call(lambda x: F.interpolate(x, scale_factor=0.4)), (1, 7, 7), (1, 2, 0)),
+        (
+            Call(lambda x: F.interpolate(x, scale_factor=0.4, recompute_scale_factor=True)),
+            (1, 7, 7),
+            (1, 3, 0),
+        ),
+        (Call(lambda x: torch.einsum("nchw,c->nhw", x, torch.ones(2))), (2, 9, 9), (1, 1, 0)),
+        (Call(lambda x: ((x > 0) & (x // 2 < 1)).float()), (1, 9, 9), (1, 1, 0)),
         (Call(lambda x: x.roll(1, -1)), (1, 9, 9), None),
         (Call(lambda x: x.flip(-1)), (1, 9, 9), None),
         (Call(lambda x: x.transpose(-1, -2)), (1, 9, 9), None),
@@ -189,6 +212,15 @@ class Call(nn.Module):
         (Call(lambda x: x * (x[0, 0, 0, 8].item() + 1)), (1, 9, 9), None),
         (Call(lambda x: x[..., x.argmax(-1).flatten()]), (1, 9, 9), None),
         (Call(lambda x: F.conv2d(x, x[:, :, :3, :3])), (1, 9, 9), None),
+        (Call(lambda x: F.conv2d(x, torch.ones(1, 1, 3, 3), means(x))), (1, 9, 9), None),
+        (Call(lambda x: F.conv_transpose2d(x, torch.ones(1, 1, 3, 3), means(x))), (1, 9, 9), None),
+        (Call(lambda x: F.linear(x, torch.ones(1, 1), x.mean((0, 1)))), (9, 1), None),
+        (Call(lambda x: F.batch_norm(x, zero, one, means(x))), (1, 9, 9), None),
+        (Call(lambda x: F.batch_norm(x, zero, one, None, means(x))), (1, 9, 9), None),
+        (Call(lambda x: F.batch_norm(x, means(x), one)), (1, 9, 9), None),
+        (Call(lambda x: F.layer_norm(x, (1,), means(x))), (9, 1), None),
+        (Call(lambda x: times_mean(x)), (1, 9, 9), None),
+        (Call(lambda x: torch.ops.by_experiment.normalize(x)), (1, 9, 9), None),
         (Call(torch.jit.script(double_of)), (1, 9, 9), None),
         (nn.Upsample((7, 7)), (1, 9, 9), None),
         (nn.Upsample(scale_factor=2, mode="bilinear"), (1, 9, 9), None),
@@ -205,6 +237,36 @@ def test_a_layer_sees_what_it_says_or_is_refused(model, shape, field):
             receptive_field(model, shape)
     else:
         assert list(receptive_field(model, shape).values())[-1] == field
+
+
+class Keeping(nn.Module):
+    """Two layers that keep what they take and give, as for a picture of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 1, 3, stride=2)
+
+    def forward(self, x):
+        self.image, self.maps = x, [self.first(x)]
+        return self.second(*self.maps)
+
+
+def test_what_a_module_keeps_of_the_run_is_no_constant():
+    assert receptive_field(Keeping(), (1, 9, 9)) == {"first": (3, 1, 1), "second": (5, 2, 2)}
+
+
+def test_what_a_layer_returns_is_refused_by_the_name_of_the_layer():
+    model = nn.Sequential(Call(lambda x: x.abs().data), nn.ReLU())
+    with pytest.raises(ValueError, match=r"model: 0 \(Call\) calls data, and it is not known"):
+        receptive_field(model, (1, 9, 9))
+
+    def changed(x):
+        y = x.clone()
+        y[0].mul_(x.mean())
+        return y
+
+    with pytest.raises(ValueError, match=r"model: 0 \(Call\) returns, and it .* in place"):
+        receptive_field(nn.Sequential(Call(changed)), (1, 9, 9))
 
 
 def channels_last(x, layer):

@@ -215,3 +215,10 @@ def test_errors_say_what_is_wrong(call, error, message):
 
 def test_a_pair_is_given_as_it_is():
     assert pair(2) == (2, 2) and pair((1, 2)) == pair([1, 2]) == (1, 2)
+
+
+def test_numpys_small_integers_give_the_size():
+    u = np.uint8
+    assert conv_output_size(u(200), u(3), u(1), u(100)) == 398
+    assert pool_output_size((u(200), u(200)), u(3), u(1), ceil_mode=np.True_) == (198, 198)
+    assert conv_transpose_output_size(u(200), u(4), (u(2)), u(1)) == 400

@@ -499,3 +499,12 @@ def test_a_model_of_tokens_is_traced_by_the_type_of_its_input() -> None:
         trace(model, (20,))
     with pytest.raises(TypeError, match="dtype='int64': must be a dtype"):
         trace(model, (20,), dtype="int64")
+
+
+def test_a_scripted_module_is_refused():
+    """Its layers take no hooks."""
+    scripted = torch.jit.script(nn.Conv2d(1, 2, 3))
+    with pytest.raises(ValueError, match="model: 0 is a ScriptModule: its layers cannot be"):
+        trace(nn.Sequential(scripted), (1, 5, 5))
+    with pytest.raises(ValueError, match="model: it is a ScriptModule"):
+        trace(scripted, (1, 5, 5))

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.functional import cross_entropy, mse_loss
 from torch.utils.data import TensorDataset
 from torchvision.transforms import v2
@@ -19,7 +20,7 @@ from d2lite.data import LabelledImages
 from d2lite.data.augment import flip, shift
 from d2lite.losses import classification
 from d2lite.nets.googlenet import auxiliary_loss
-from d2lite.schedules import one_cycle, triangular
+from d2lite.schedules import lr_range_test, one_cycle, triangular
 from d2lite.train import MOMENTUM, WARM_UP, History, evaluate, fit, predict
 
 
@@ -645,3 +646,86 @@ def test_on_a_gpu():
 def test_evaluate_needs_a_label_that_counts() -> None:
     with pytest.raises(ValueError, match="data: no label is ≥ 0"):
         evaluate(nn.Identity(), (torch.eye(2), torch.tensor([-100, -1])))
+
+
+def binary(model, x, y):
+    scores = model(x)
+    return F.binary_cross_entropy_with_logits(scores, y), scores
+
+
+def test_labels_of_another_form_are_no_accuracy():
+    """Compared as they are, (N,) and (N, 1) would meet each with each: 20 of 1 were right."""
+    images, labels = images_with_a_bright_side(40).tensors
+    model, shares = small_model(), F.one_hot(labels, 2)
+    accuracy = evaluate(model, (images, labels))
+    assert evaluate(model, (images, shares.double())) == accuracy
+    column = labels[:, None]
+    for wrong, text in [(column, r"int64 \(40, 1\)"), (shares, r"int64 \(40, 2\)")]:
+        with pytest.raises(ValueError, match=rf"data: labels {text}, must be \(40,\)"):
+            evaluate(model, (images, wrong))
+    with pytest.raises(ValueError, match="data: tensors: 1, must be 2, images and labels"):
+        evaluate(model, images)
+
+    def of_column(model, x, y):
+        scores = model(x)
+        return cross_entropy(scores, y[:, 0]), scores
+
+    with pytest.raises(ValueError, match=r"train: labels int64 \(40, 1\), must be \(40,\)"):
+        fit(model, (images, column), epochs=1, loss=of_column)
+
+
+def test_a_single_score_is_no_choice():
+    """It is always the highest, so that every example would be of class 0."""
+    images, labels = images_with_a_bright_side(40).tensors
+    one = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
+    column = labels[:, None].float()
+    message = r"model: its scores are float32 \(40, 1\), must be \(N, C, …\), of C ≥ 2 classes"
+    with pytest.raises(ValueError, match=message):
+        fit(one, (images, column), epochs=1, loss=binary)
+    with pytest.raises(ValueError, match=message):
+        evaluate(one, (images, labels))
+    history = fit(one, (images, column), epochs=1, loss=lambda *batch: binary(*batch)[0])
+    assert not history.train_accuracy
+    with pytest.raises(ValueError, match="its scores are a tuple, must be"):
+        predict(nn.LSTM(4, 4), images[:, 0])
+
+
+def test_a_batch_in_which_no_label_counts_is_named():
+    images, labels = images_with_a_bright_side(40).tensors
+    labels = torch.where(torch.arange(40) < 2, labels, -100)
+    with pytest.raises(
+        FloatingPointError, match=r"labels: the loss is nan .*, so that none counts"
+    ):
+        fit(small_model(), (images, labels), epochs=1, batch_size=2)
+
+
+@pytest.mark.parametrize("train", [fit, lr_range_test])
+def test_likely_mistakes_are_named(train):
+    data = images_with_a_bright_side(4)
+    settings = {"epochs": 1} if train is fit else {"steps": 2}
+    for error, message, wrong in [
+        (TypeError, "seed=None: must be an int", {"seed": None}),
+        (TypeError, "seed=1.5: must be an int", {"seed": 1.5}),
+        (TypeError, "augment: gives None, must give the tensors of a batch", {
+            "augment": lambda x, y: None}),
+        (TypeError, "augment: gives a tuple, must give the tensors", {
+            "augment": lambda x, y: (x.numpy(), y)}),
+        (ValueError, r"fails .* 4 were given; the loss is called as loss\(model, \*batch\)", {
+            "loss": nn.CrossEntropyLoss()}),
+    ]:  # fmt: skip
+        with pytest.raises(error, match=message):
+            train(small_model(), data, **settings, **wrong)
+    with pytest.raises(ValueError, match="model: must have parameters that require a gradient"):
+        train(small_model().requires_grad_(False), data, **settings)
+
+
+def test_an_embedding_with_sparse_gradients_learns_as_another(one_thread):
+    words, labels = torch.randint(10, (40, 3)), torch.arange(40) % 2
+    learned = []
+    for sparse in (False, True):
+        torch.manual_seed(0)
+        embedding = nn.Embedding(10, 4, sparse=sparse)
+        model = nn.Sequential(embedding, nn.Flatten(), nn.Linear(12, 2))
+        fit(model, (words, labels), epochs=2, batch_size=10)
+        learned.append(weights(model))
+    assert torch.equal(*learned)

@@ -29,7 +29,8 @@ class LabelledImages:
         classes: The names of the classes.
 
     Raises:
-        TypeError: If images or labels are no tensors or NumPy arrays of such numbers.
+        TypeError: If images or labels are no tensors or NumPy arrays of such numbers, or the
+            classes have no names.
         ValueError: If a shape or a label does not fit.
 
     >>> data = LabelledImages(torch.rand(3, 1, 28, 28), torch.tensor([0, 1, 1]), ("Bag", "Coat"))
@@ -45,6 +46,7 @@ class LabelledImages:
     def __post_init__(self) -> None:
         check("images", self.images, _floats)
         check("labels", self.labels, _integers)
+        check("classes", self.classes, _names)
         images, labels = _tensor(self.images), _tensor(self.labels).long()
         object.__setattr__(self, "images", images)  # the way to set them once, when frozen
         object.__setattr__(self, "labels", labels)
@@ -110,6 +112,11 @@ def _floats(images: Any) -> None:
 def _integers(labels: Any) -> None:
     if not (_is_array(labels) and _tensor(labels[:0]).dtype in INTEGERS):
         raise TypeError("must be a tensor or NumPy array of integers")
+
+
+def _names(classes: Any) -> None:
+    if not hasattr(classes, "__len__"):
+        raise TypeError("must be the names of the classes")
 
 
 def _is_array(value: Any) -> bool:
