@@ -24,9 +24,10 @@ regions of each scene in a step. All have the chapter's backbone and head, with 
 - ``minute``: the whole Faster R-CNN as it ships, by the rules of ``benchmarks/detectors.py``, where
   YOLO's minute stands: as many steps of 32 scenes as take the processor seconds of 600 steps of
   YOLO, AdamW, float32, 500 scenes of the test. How many that are was measured by taking steps of
-  both in turn, in one process: a step of Faster R-CNN takes 1.96 times as long. Its rate was chosen
-  by a fifth of the steps (``pilot``), learning from scenes of garments 0 to 7,999. At the same rate
-  also with anchors labeled by 0.5/0.5 in place of 0.7/0.3.
+  both in turn, in one process: a step of Faster R-CNN takes 1.96 times as long. By AdamW alone; and
+  with Muon, at a rate of its own, for the kernels of hidden convolutions, and AdamW for the rest.
+  Rates were chosen by as many steps (``pilot``), learning from scenes of garments 0 to 7,999. At
+  the same rates also with anchors labeled by 0.5/0.5 in place of 0.7/0.3.
 
 Those of the ladder and of the strides are tried at three rates with one seed, and at further ones
 as long as the best is the lowest or the highest that was tried; then, at the best, with two more
@@ -42,6 +43,7 @@ from itertools import chain
 from pathlib import Path
 
 import torch
+from muon import Muon, turned_and_others
 from table import write_table
 from torch import Tensor, nn
 from torchvision import ops
@@ -326,6 +328,7 @@ def once(kind: str, way: str, rate: float, seed: int, run: Callable) -> list:
 # ---- One minute ----------------------------------------------------------------------------------
 
 STEPS = 306  # of 32 scenes: a minute
+ADAMW = 0.008  # its rate beside Muon
 AP = "Choosing AP"
 
 
@@ -344,21 +347,26 @@ def both_losses(
 
 
 def a_minute(way: str, rate: float, seed: int, pilot: bool = False) -> list:
-    """Train a detector for a minute, or a fifth of one; the row of the table."""
-    steps = STEPS // (5 if pilot else 1)
+    """Train a detector for a minute; the row of the table."""
     torch.manual_seed(seed)
     network = FasterRCNN().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, triangular(steps))
-    data, start = few() if pilot else many(), time.process_time()
-    for chosen in torch.randperm(len(data[0]))[: steps * 32].split(32):
+    optimizers: list[torch.optim.Optimizer]
+    if "Muon" in way:
+        kernels, others = turned_and_others(network)
+        optimizers = [Muon(kernels, lr=rate), torch.optim.AdamW(others, lr=ADAMW)]
+    else:
+        optimizers = [torch.optim.AdamW(network.parameters(), lr=rate)]
+    schedules = [torch.optim.lr_scheduler.LambdaLR(o, triangular(STEPS)) for o in optimizers]
+    data, start = many(8000 if pilot else 10_000), time.process_time()
+    for chosen in torch.randperm(len(data[0])).split(32):
         images, boxes, labels = (part[chosen] for part in data)
         images = images.contiguous(memory_format=torch.channels_last)
         error = both_losses(network, images, boxes, labels, way)
-        optimizer.zero_grad()
+        network.zero_grad()
         error.backward()
-        optimizer.step()
-        schedule.step()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
     seconds = round(time.process_time() - start, 1)
     network.eval()
     aps: list = [""] * 3 if not pilot else []
@@ -369,19 +377,13 @@ def a_minute(way: str, rate: float, seed: int, pilot: bool = False) -> list:
     aps += [round(100 * x.nanmean().item(), 1) for x in (ap[0], ap[5], ap)]
     aps += [""] * (6 - len(aps))
     kind = "pilot" if pilot else "minute"
-    return [kind, way, 4, rate, steps, seed, *aps, "", "", "", seconds, *[""] * 5]
+    return [kind, way, 4, rate, STEPS, seed, *aps, "", "", "", seconds, *[""] * 5]
 
 
 @functools.cache
-def many() -> tuple[Tensor, ...]:
-    """Scenes to learn from, as in ``benchmarks/detectors.py``."""
-    return scenes(32 * STEPS, seed=10).tensors  # no more are seen
-
-
-@functools.cache
-def few() -> tuple[Tensor, ...]:
-    """Scenes for the pilots."""
-    return scenes(2_000, seed=10, garments=fashion_mnist()[0][:8000]).tensors
+def many(garments: int) -> tuple[Tensor, ...]:
+    """Scenes to learn from, of the first garments: as many as a minute sees."""
+    return scenes(32 * STEPS, seed=10, garments=fashion_mnist()[0][:garments]).tensors
 
 
 @functools.cache
@@ -391,19 +393,20 @@ def fresh() -> Scenes:
 
 
 def minutes() -> Iterator[list]:
-    """Rates of Faster R-CNN, then its minute."""
-    more, pilot = (
-        {0.001: 0.0005, 0.004: 0.008, 0.008: 0.016},
-        functools.partial(a_minute, pilot=True),
-    )
-    tried = []
-    for row in searched_rate("pilot", "two stages", [0.001, 0.002, 0.004], more, AP, pilot, ()):
-        tried.append(row)
-        yield row
-    best = float(max(tried, key=lambda r: float(r[HEAD.index(AP)]))[3])
-    for way in ("two stages", "two stages, 0.5/0.5"):
-        for seed in range(3):
-            yield once("minute", way, best, seed, a_minute)
+    """Rates of Faster R-CNN, then its minute; by AdamW, and with Muon."""
+    pilot = functools.partial(a_minute, pilot=True)
+    for rule, rates, more in (
+        ("", [0.001, 0.002, 0.004], {0.001: 0.0005, 0.004: 0.008, 0.008: 0.016}),
+        (", Muon", [0.02, 0.05, 0.1], {0.02: 0.01, 0.1: 0.2, 0.2: 0.4}),
+    ):
+        tried = []
+        for row in searched_rate("pilot", f"two stages{rule}", rates, more, AP, pilot, ()):
+            tried.append(row)
+            yield row
+        best = float(max(tried, key=lambda r: float(r[HEAD.index(AP)]))[3])
+        for way in (f"two stages{rule}", f"two stages, 0.5/0.5{rule}"):
+            for seed in range(3):
+                yield once("minute", way, best, seed, a_minute)
 
 
 ARMS = [("stride", way, 16) for way in ("RoIPool", "RoIAlign")]
