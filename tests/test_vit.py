@@ -107,3 +107,10 @@ def test_layers_start_differently():
 def test_wrong_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         small_vit(**settings)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (14, 56), (14, 14)])
+def test_images_of_another_size_are_refused(size):
+    """Of 32 × 32 pixels it would leave out 4 rows and columns, of 14 × 56 mistake the places."""
+    with pytest.raises(ValueError, match=r"images=.*: must be 28 × 28 pixels"):
+        small_vit()(torch.zeros(2, 1, *size))
