@@ -311,9 +311,11 @@ def nms(
 ) -> Tensor:
     """Keep the best box, drop all that overlap it by more than the threshold, and so on.
 
-    That is non-maximum suppression (NMS). Equal to ``torchvision.ops.nms``; and with labels to what
-    ``batched_nms`` is for, which moves classes apart by the largest coordinate, so that with
-    negative coordinates some still suppress others. Takes the memory of N² numbers.
+    That is non-maximum suppression (NMS). Equal to ``torchvision.ops.nms``, unless an IoU of
+    float32 boxes is the threshold itself: on a processor torchvision drops a box for 4/10 at 0.4,
+    keeps it for 7/10 at 0.7. With labels it is what ``batched_nms`` is for, which moves classes
+    apart by the largest coordinate, so that with negative coordinates some still suppress others.
+    Takes the memory of N² numbers.
 
     Args:
         boxes: (N, 4).
