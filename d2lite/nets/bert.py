@@ -96,11 +96,11 @@ def mask_tokens(
     >>> inputs.tolist(), chosen.int().tolist()
     ([[1, 3, 3, 2, 0]], [[0, 1, 1, 0, 0]])
     """
-    here: Any = {"generator": generator, "device": ids.device}
-    chance = torch.rand(ids.shape, **here)
+    here = {"generator": generator, "device": ids.device}
+    chance = torch.rand(ids.shape, **here)  # type: ignore
     chosen = (chance < share) & (ids > UNK)
-    how = torch.rand(ids.shape, **here)
-    words = torch.randint(UNK + 1, vocab_size, ids.shape, **here)
+    how = torch.rand(ids.shape, **here)  # type: ignore
+    words = torch.randint(UNK + 1, vocab_size, ids.shape, **here)  # type: ignore
     inputs = torch.where(chosen & (how < split[0]), MASK, ids)
     swapped = chosen & (how >= split[0]) & (how < split[0] + split[1])
     return torch.where(swapped, words, inputs), chosen
