@@ -535,6 +535,12 @@ def precision_recall(scores: Tensor, hits: Tensor, positives: int) -> tuple[Tens
     return found / predicted, found / positives, scores[lasts]
 
 
+def _shares(value: Any) -> None:
+    _finite(value)
+    if not ((value >= 0) & (value <= 1)).all():
+        raise ValueError("must be from 0 to 1")
+
+
 def _curve(precision: Tensor, recall: Tensor) -> None:
     if len(recall) != len(precision):
         raise ValueError(f"recall{given(recall)}: must be ({len(precision)},), one a precision")
@@ -542,7 +548,7 @@ def _curve(precision: Tensor, recall: Tensor) -> None:
         raise ValueError(f"recall{given(recall)}: must not fall")
 
 
-@checked(_curve, precision=_finite, recall=_finite, points=one_of(101, 11, "all"))
+@checked(_curve, precision=_shares, recall=_shares, points=one_of(101, 11, "all"))
 def average_precision(precision: Tensor, recall: Tensor, points: int | str = 101) -> float:
     """Average, over the recalls from 0 to 1, the best precision at that recall or a higher one.
 
@@ -558,7 +564,7 @@ def average_precision(precision: Tensor, recall: Tensor, points: int | str = 101
 
     Raises:
         TypeError: If precision or recall is not floating-point.
-        ValueError: If their lengths differ, a number is not finite, or the recall falls.
+        ValueError: If their lengths differ, a number is not from 0 to 1, or the recall falls.
 
     From Everingham et al., "The PASCAL visual object classes (VOC) challenge", 2010, and Lin et
     al., "Microsoft COCO: common objects in context", 2014.

@@ -29,7 +29,8 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 
     |μ − ν|² + tr(A) + tr(B) − 2 tr((AB)^½), for means μ, ν and covariances A, B: the squared
     2-Wasserstein distance of the Gaussians that have them. With features of Inception v3 it is the
-    Fréchet Inception distance, FID. Of a few samples it is too large.
+    Fréchet Inception distance, FID. Of a few samples it is too large. By rounding, equal sets may
+    be a millionth below 0.
 
     Args:
         a: (N, D).
