@@ -1,5 +1,7 @@
 """Adversarial examples: images moved a little, by the gradient, until a network is wrong."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,6 +12,12 @@ from d2lite.checks import boolean, checked, instance, integer, number, optional,
 def _fits(images: Tensor, labels: Tensor) -> None:
     if labels.shape != images.shape[:1] or labels.is_floating_point():
         raise ValueError(f"labels: must be {len(images)} whole numbers, one an image")
+
+
+def _pixels(images: Any) -> None:
+    tensor("(N, …)")(images)
+    if not (images.min() > -1e-3 and images.max() < 1.001):  # but for rounding; NaN is not, either
+        raise ValueError("must be from 0 to 1; a network that wants others can scale them itself")
 
 
 @checked(_fits, model=instance(nn.Module), images=tensor("(N, …)"), labels=instance(Tensor))
@@ -41,7 +49,7 @@ def gradient_of(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
             module.training = training
 
 
-@checked(eps=number(at_least=0))
+@checked(images=_pixels, eps=number(at_least=0))
 def fgsm(model: nn.Module, images: Tensor, labels: Tensor, eps: float) -> Tensor:
     """Move each pixel by eps in the direction that raises the loss: (N, …), within [0, 1].
 
@@ -52,7 +60,8 @@ def fgsm(model: nn.Module, images: Tensor, labels: Tensor, eps: float) -> Tensor
         eps: The budget: by how much a pixel may change.
 
     Raises:
-        ValueError: If ``eps`` is negative, or the labels do not fit the images.
+        ValueError: If ``eps`` is negative, a pixel is not from 0 to 1, or the labels do not fit the
+            images.
 
     From Goodfellow, Shlens and Szegedy, "Explaining and harnessing adversarial examples", 2015.
 
@@ -64,8 +73,8 @@ def fgsm(model: nn.Module, images: Tensor, labels: Tensor, eps: float) -> Tensor
 
 
 @checked(
-    eps=number(at_least=0), steps=integer(at_least=1), alpha=optional(number(above=0)),
-    targeted=boolean,
+    images=_pixels, eps=number(at_least=0), steps=integer(at_least=1),
+    alpha=optional(number(above=0)), targeted=boolean,
 )  # fmt: skip
 def pgd(
     model: nn.Module, images: Tensor, labels: Tensor, eps: float, steps: int = 10,
@@ -83,7 +92,7 @@ def pgd(
         targeted: Whether to lower the loss of ``labels`` instead of raising it.
 
     Raises:
-        ValueError: If a setting is out of range, or the labels do not fit the images.
+        ValueError: If a setting or a pixel is out of range, or the labels do not fit the images.
 
     From Madry et al., "Towards deep learning models resistant to adversarial attacks", 2018.
 

@@ -93,6 +93,30 @@ def dot_product_attention(
     return weights @ values, weights
 
 
+def _sized(name: str, vectors: Tensor, size: int) -> None:
+    if vectors.shape[-1] != size:
+        raise ValueError(f"{name}{given(vectors)}: must have {size} numbers each")
+
+
+def _fit_additive(self: "AdditiveAttention", queries: Tensor, keys: Tensor, values: Tensor) -> None:
+    _sized("queries", queries, self.W.in_features)
+    _sized("keys", keys, self.U.in_features)
+    _fit(keys, keys, values)
+
+
+def _fit_heads(self: "MultiHeadAttention", queries: Tensor, keys: Tensor, values: Tensor) -> None:
+    for name, vectors in (("queries", queries), ("keys", keys), ("values", values)):
+        _sized(name, vectors, self.query.in_features)
+    _fit(queries, keys, values)
+
+
+_BATCHES = {
+    "queries": tensor("(N, Q, D)"),
+    "keys": tensor("(N, K, D)"),
+    "values": tensor("(N, K, V)"),
+}
+
+
 class AdditiveAttention(nn.Module):
     """Attend by a small network: a score is w · tanh(W q + U k).
 
@@ -120,6 +144,7 @@ class AdditiveAttention(nn.Module):
         self.U = nn.Linear(key_size, hidden_size, bias=False)
         self.w = nn.Linear(hidden_size, 1, bias=False)
 
+    @checked(_fit_additive, **_BATCHES)
     def forward(
         self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -162,6 +187,7 @@ class MultiHeadAttention(nn.Module):
         self.value = nn.Linear(embed_dim, embed_dim)
         self.out = nn.Linear(embed_dim, embed_dim)
 
+    @checked(_fit_heads, **_BATCHES)
     def forward(
         self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -6,8 +6,9 @@ From Papineni et al., "BLEU: a method for automatic evaluation of machine transl
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
-from d2lite.checks import checked, integer
+from d2lite.checks import checked, integer, number
 
 Tokens = Sequence[str]
 
@@ -21,6 +22,15 @@ def _paired(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
         raise ValueError(
             f"references: must be some for each of {len(candidates)} candidates, one at least"
         )
+
+
+def _weights(value: Any) -> None:
+    if not isinstance(value, (tuple, list)):
+        raise TypeError("must be a list of numbers")
+    for weight in value:
+        number(at_least=0)(weight)
+    if not any(value):
+        raise ValueError("must be above 0 for some length")
 
 
 @checked(n=integer(at_least=1))
@@ -48,7 +58,7 @@ def ngram_matches(candidate: Tokens, references: Sequence[Tokens], n: int) -> tu
     return (own & most).total(), own.total()
 
 
-@checked(_paired)
+@checked(_paired, weights=_weights)
 def bleu(
     candidates: Sequence[Tokens],
     references: Sequence[Sequence[Tokens]],
@@ -68,8 +78,10 @@ def bleu(
             out.
 
     Raises:
-        TypeError: If a sentence is a string, in place of a list of its tokens.
-        ValueError: If candidates and references are not as many, or there are none.
+        TypeError: If a sentence is a string, in place of a list of its tokens, or the weights are
+            no list.
+        ValueError: If candidates and references are not as many, there are none, a weight is
+            negative, or none is above 0.
 
     >>> said, right = "a bag left of a coat".split(), "a bag left of two coats".split()
     >>> round(bleu([said], [[right]]), 3)

@@ -311,9 +311,11 @@ def nms(
 ) -> Tensor:
     """Keep the best box, drop all that overlap it by more than the threshold, and so on.
 
-    That is non-maximum suppression (NMS). Equal to ``torchvision.ops.nms``; and with labels to what
-    ``batched_nms`` is for, which moves classes apart by the largest coordinate, so that with
-    negative coordinates some still suppress others. Takes the memory of N² numbers.
+    That is non-maximum suppression (NMS). Equal to ``torchvision.ops.nms``, unless an IoU of
+    float32 boxes is the threshold itself: on a processor torchvision drops a box for 4/10 at 0.4,
+    keeps it for 7/10 at 0.7. With labels it is what ``batched_nms`` is for, which moves classes
+    apart by the largest coordinate, so that with negative coordinates some still suppress others.
+    Takes the memory of N² numbers.
 
     Args:
         boxes: (N, 4).
@@ -533,6 +535,12 @@ def precision_recall(scores: Tensor, hits: Tensor, positives: int) -> tuple[Tens
     return found / predicted, found / positives, scores[lasts]
 
 
+def _shares(value: Any) -> None:
+    _finite(value)
+    if not ((value >= 0) & (value <= 1)).all():
+        raise ValueError("must be from 0 to 1")
+
+
 def _curve(precision: Tensor, recall: Tensor) -> None:
     if len(recall) != len(precision):
         raise ValueError(f"recall{given(recall)}: must be ({len(precision)},), one a precision")
@@ -540,7 +548,7 @@ def _curve(precision: Tensor, recall: Tensor) -> None:
         raise ValueError(f"recall{given(recall)}: must not fall")
 
 
-@checked(_curve, precision=_finite, recall=_finite, points=one_of(101, 11, "all"))
+@checked(_curve, precision=_shares, recall=_shares, points=one_of(101, 11, "all"))
 def average_precision(precision: Tensor, recall: Tensor, points: int | str = 101) -> float:
     """Average, over the recalls from 0 to 1, the best precision at that recall or a higher one.
 
@@ -556,7 +564,7 @@ def average_precision(precision: Tensor, recall: Tensor, points: int | str = 101
 
     Raises:
         TypeError: If precision or recall is not floating-point.
-        ValueError: If their lengths differ, a number is not finite, or the recall falls.
+        ValueError: If their lengths differ, a number is not from 0 to 1, or the recall falls.
 
     From Everingham et al., "The PASCAL visual object classes (VOC) challenge", 2010, and Lin et
     al., "Microsoft COCO: common objects in context", 2014.

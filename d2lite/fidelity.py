@@ -4,26 +4,33 @@ All of it compares two sets of features, (N, D), such as a classifier's last hid
 whatever the features do not see, no number here does.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from d2lite.checks import checked, given, integer, tensor
 
 
+def _features(value: Any) -> None:
+    tensor("(N, D)")(value)
+    if not value.isfinite().all():
+        raise ValueError("must be finite")
+
+
 def _alike(a: Tensor, b: Tensor) -> None:
     if a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
         raise ValueError(f"b{given(b)}: must have the columns of a{given(a)}, and two rows or more")
-    if not (a.isfinite().all() and b.isfinite().all()):
-        raise ValueError("a, b: must be finite")
 
 
-@checked(_alike, a=tensor("(N, D)"), b=tensor("(M, D)"))
+@checked(_alike, a=_features, b=_features)
 def frechet_distance(a: Tensor, b: Tensor) -> float:
     """Compare the means and covariances of two sets of features: 0 if both are equal.
 
     |μ − ν|² + tr(A) + tr(B) − 2 tr((AB)^½), for means μ, ν and covariances A, B: the squared
     2-Wasserstein distance of the Gaussians that have them. With features of Inception v3 it is the
-    Fréchet Inception distance, FID. Of a few samples it is too large.
+    Fréchet Inception distance, FID. Of a few samples it is too large. By rounding, equal sets may
+    be a millionth below 0.
 
     Args:
         a: (N, D).
@@ -53,7 +60,7 @@ def _enough(real: Tensor, made: Tensor, k: int) -> None:
         raise ValueError(f"k={k}: must be less than the number of samples")
 
 
-@checked(_enough, real=tensor("(N, D)"), made=tensor("(M, D)"), k=integer(at_least=1))
+@checked(_enough, real=_features, made=_features, k=integer(at_least=1))
 def precision_and_recall(real: Tensor, made: Tensor, k: int = 3) -> tuple[float, float]:
     """Measure which share of the made lies among the real, and of the real among the made.
 
@@ -69,7 +76,7 @@ def precision_and_recall(real: Tensor, made: Tensor, k: int = 3) -> tuple[float,
         Precision and recall, each 0 to 1.
 
     Raises:
-        ValueError: If D differs or a set has no k-th neighbor.
+        ValueError: If D differs, a set has no k-th neighbor, or a number is not finite.
 
     From Kynkäänniemi, Karras, Laine, Lehtinen and Aila, "Improved precision and recall metric for
     assessing generative models", 2019.

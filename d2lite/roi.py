@@ -48,8 +48,10 @@ def _fit_the_map(input: Tensor, boxes: Rois) -> None:
     rows = _rows(boxes, input)
     if not rows.isfinite().all() or (rows[:, 1:3] > rows[:, 3:]).any():
         raise ValueError(f"boxes{given(rows)}: must be finite, with x1 ≤ x2 and y1 ≤ y2")
-    if ((rows[:, 0] < 0) | (rows[:, 0] >= len(input))).any():
-        raise ValueError(f"boxes{given(rows)}: images must be from 0 to {len(input) - 1}")
+    if ((rows[:, 0] < 0) | (rows[:, 0] >= len(input)) | (rows[:, 0] % 1 != 0)).any():
+        raise ValueError(
+            f"boxes{given(rows)}: images must be whole numbers from 0 to {len(input) - 1}"
+        )
 
 
 _ARGUMENTS = {

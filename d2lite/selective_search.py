@@ -21,7 +21,7 @@ GRAYS, DIRECTIONS, STRENGTHS = 25, 8, 10
 
 def _image(value: Any) -> None:
     tensor("(H, W)")(value)
-    if value.min() < 0 or value.max() > 1:
+    if not (value.min() >= 0 and value.max() <= 1):  # NaN is not, either
         raise ValueError("must be from 0 to 1")
 
 
@@ -47,7 +47,7 @@ def selective_search(image: Tensor, scale: float = 128, min_size: int = 8) -> Te
     tensor([[ 0.,  0., 16., 16.],
             [ 2.,  4.,  9., 12.]])
     """
-    values = image.double().numpy()
+    values = image.double().numpy(force=True)
     labels = felzenszwalb(values, scale, sigma=0, min_size=min_size)
     count, area = int(labels.max()) + 1, values.size
     sizes = np.bincount(labels.ravel()).astype(float).tolist()

@@ -219,6 +219,9 @@ def _beside(name: str, value: Any, p: Tensor) -> Any:
 def evaluate_all(networks: SideBySide, inputs: Tensor, targets: Tensor) -> Tensor:
     """Measure accuracies, (R,), 0 to 1, from inputs (R or 1, N, …) and labels (R or 1, N).
 
+    A network whose scores are NaN, as after too high a rate, counts as one that always says the
+    first class: with R of them none stops the others.
+
     >>> networks = SideBySide([nn.Linear(2, 2) for seed in range(3)])
     >>> evaluate_all(networks, torch.rand(1, 8, 2), torch.tensor([[0, 1] * 4])).shape
     torch.Size([3])

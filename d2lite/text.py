@@ -77,20 +77,34 @@ class Vocabulary:
     def decode(self, ids: Iterable[int]) -> list[str]:
         """Give the token of each id; from a tensor, take ``tolist()`` of it.
 
+        Raises:
+            ValueError: If there is an id that no token has, such as −1.
+
         >>> "".join(Vocabulary(["abba"], specials=()).decode([1, 0, 1]))
         'bab'
         """
-        return [self.tokens[i] for i in ids]
+        found = []
+        for i in ids:
+            if not 0 <= i < len(self):
+                raise ValueError(f"id={i}: must be ≥ 0 and ≤ {len(self) - 1}")
+            found.append(self.tokens[i])
+        return found
 
     def batch(self, sentences: Iterable[Iterable[str]]) -> Tensor:
         """Put sentences below each other: (N, T), int64, between ``<bos>`` and ``<eos>``.
 
-        Shorter ones are filled up with ``<pad>``, so ``batch != 0`` is what counts.
+        Shorter ones are filled up with ``<pad>``, so ``batch != 0`` is what counts, if it is the
+        first of the special tokens.
+
+        Raises:
+            ValueError: If the vocabulary has not all three.
 
         >>> Vocabulary(["ab"]).batch(["ab", "b"])
         tensor([[1, 4, 5, 2],
                 [1, 5, 2, 0]])
         """
+        if missing := [token for token in (BEGIN, END, PAD) if token not in self.ids]:
+            raise ValueError(f"specials: must have {missing[0]} to make a batch")
         begin, end, pad = (self.ids[token] for token in (BEGIN, END, PAD))
         rows = [torch.tensor([begin, *self.encode(s), end]) for s in sentences]
         return pad_sequence(rows, batch_first=True, padding_value=pad)

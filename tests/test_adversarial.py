@@ -129,6 +129,9 @@ def test_the_seed_decides():
         ({"alpha": 0.0}, "alpha=0.0: must be > 0"),
         ({"labels": torch.zeros(3, dtype=torch.int64)}, "labels: must be 16 whole numbers"),
         ({"labels": torch.zeros(16)}, "labels: must be 16 whole numbers"),
+        ({"images": 2 * batch()[0]}, "images=.*: must be from 0 to 1"),  # or they move by 1
+        ({"images": batch()[0] - 0.5}, "images=.*: must be from 0 to 1"),
+        ({"images": batch()[0] * torch.nan}, "images=.*: must be from 0 to 1"),
     ],
 )
 def test_bad_input_is_named(wrong, error):
@@ -136,3 +139,6 @@ def test_bad_input_is_named(wrong, error):
     settings = {"model": network(), "images": images, "labels": labels, "eps": 0.1} | wrong
     with pytest.raises(ValueError, match=error):
         pgd(**settings)
+    if "images" in wrong:
+        with pytest.raises(ValueError, match=error):
+            fgsm(**settings)

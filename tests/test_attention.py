@@ -202,3 +202,15 @@ def test_what_does_not_fit_is_named():
         MultiHeadAttention(8, 3)
     with pytest.raises(ValueError, match="length=0"):
         causal_mask(0)
+
+
+@pytest.mark.parametrize("attend", [AdditiveAttention(4, 4, 3), MultiHeadAttention(4, 2)])
+def test_modules_name_what_does_not_fit(attend):
+    one = torch.zeros(3, 4)  # without N, additive attention mixed up units and keys
+    with pytest.raises(ValueError, match=r"queries=float32 \(3, 4\): must be \(N, Q, D\)"):
+        attend(one, one, one)
+    x, other = torch.zeros(2, 3, 4), torch.zeros(2, 3, 6)
+    with pytest.raises(ValueError, match=r"keys=float32 \(2, 3, 6\): must have 4 numbers each"):
+        attend(x, other, x)
+    with pytest.raises(ValueError, match=r"values=float32 \(2, 5, 4\): must be as many as keys, 3"):
+        attend(x, x, torch.zeros(2, 5, 4))

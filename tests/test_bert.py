@@ -175,3 +175,23 @@ def test_bad_arguments_are_refused():
         mask_tokens(torch.full((2, 2), 7), 20, share=1.5)
     with pytest.raises(ValueError, match="vocab_size=5"):
         BERT(5, 4, 16, 2, 1, 32)
+    for split in ((0.8, 0.8, 0.8), (1.2, -0.1, -0.1)):
+        with pytest.raises(ValueError, match="split"):
+            mask_tokens(torch.full((2, 2), 7), 20, split=split)
+    bert = BERT(20, 4, 16, 2, 1, 32)
+    with pytest.raises(ValueError, match="ids: 5 tokens, must be ≤ context=4"):
+        bert(torch.ones(1, 5, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"ids=int64 \(3,\): must be \(N, T\)"):
+        bert(torch.ones(3, dtype=torch.int64))
+
+
+def test_another_vocabulary_is_refused():
+    """Its ids 1 to 4 are other tokens, and nothing would say so."""
+    with pytest.raises(ValueError, match=r"vocabulary=Vocabulary of 6.*specials"):
+        pack(Vocabulary(["ab"]), "ab", "", 6)
+
+
+def test_gaps_are_drawn_where_the_ids_are():
+    meta = torch.zeros(2, 3, dtype=torch.int64, device="meta")
+    inputs, chosen = mask_tokens(meta, 20)
+    assert inputs.device == chosen.device == meta.device

@@ -86,6 +86,21 @@ def test_strings_are_refused():
         bleu([["a"]], [[]])
 
 
+@pytest.mark.parametrize(
+    ("weights", "error", "message"),
+    [
+        ((), ValueError, "above 0"),  # else any sentence would be perfect
+        ((0, 0), ValueError, "above 0"),
+        ((1, -0.5), ValueError, "must be ≥ 0"),
+        ((float("nan"),), ValueError, "finite"),
+        (0.5, TypeError, "weights=0.5: must be a list of numbers"),
+    ],
+)
+def test_weights_that_are_none_are_refused(weights, error, message):
+    with pytest.raises(error, match=message):
+        bleu([["a", "b"]], [[["a", "c"]]], weights)
+
+
 def table() -> list[dict[str, str]]:
     with (ROOT / "benchmarks" / "bleu.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

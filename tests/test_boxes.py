@@ -539,6 +539,8 @@ def test_what_are_no_boxes_is_refused(function):
         (lambda: average_precision(SCORES, SCORES), ValueError, "recall=.*: must not fall"),
         (lambda: average_precision(SCORES, SCORES[:1]), ValueError, "recall=.*: must be"),
         (lambda: average_precision(SCORES, SCORES, 40), ValueError, "points=40: must be one of"),
+        (lambda: average_precision(100 * SCORES, SCORES), ValueError, "precision=.*: .* 0 to 1"),
+        (lambda: average_precision(SCORES, SCORES + 1), ValueError, "recall=.*: .* from 0 to 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, error, message):

@@ -185,6 +185,14 @@ def test_bad_input():
         FasterRCNN(stride=3)
     with pytest.raises(ValueError, match="proposals=0"):
         FasterRCNN(proposals=0)
+    for size in (32, 128):  # of 32 × 32 pixels it would find garments outside
+        with pytest.raises(ValueError, match=r"images=.*: must be \(N, 1, 64, 64\)"):
+            FasterRCNN().eval()(torch.zeros(1, 1, size, size))
+    _, boxes, labels = scenes(2).tensors
+    with pytest.raises(ValueError, match=r"must be \(N, 1, 64, 64\)"):
+        loss(FasterRCNN(), torch.zeros(2, 1, 32, 32), boxes, labels)
+    with pytest.raises(ValueError, match="−1 is no box"):
+        loss(FasterRCNN(), torch.zeros(2, 1, 64, 64), boxes[:, :0], labels[:, :0])
 
 
 def test_another_rule_may_label_the_anchors():

@@ -101,3 +101,6 @@ def test_too_few_for_neighbors_is_refused():
         precision_and_recall(torch.rand(3, 2), torch.rand(9, 2))
     with pytest.raises(ValueError, match="columns"):
         precision_and_recall(torch.rand(9, 2), torch.rand(9, 3))
+    for bad in (torch.nan, torch.inf):  # no ball would contain it: a share of 0
+        with pytest.raises(ValueError, match=r"made=.*: must be finite"):
+            precision_and_recall(torch.rand(9, 2), torch.full((9, 2), bad))

@@ -101,6 +101,7 @@ MAPS, BOX = torch.zeros(2, 1, 4, 4), torch.tensor([[0.0, 0, 0, 2, 2]])
         (TypeError, "must be float32", {"boxes": BOX.double()}),
         (ValueError, "x1 ≤ x2", {"boxes": BOX.flip(1)}),
         (ValueError, "from 0 to 1", {"boxes": BOX + 2}),
+        (ValueError, "whole numbers", {"boxes": BOX + 0.5}),
         (ValueError, "output_size=0", {"output_size": 0}),
         (TypeError, "pair", {"output_size": (1, 2, 3)}),
         (ValueError, "spatial_scale", {"spatial_scale": 0}),

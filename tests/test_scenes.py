@@ -343,6 +343,11 @@ def test_fit_takes_images_boxes_and_labels(data):
     assert history.loss[-1] < history.loss[0]
 
 
+def test_a_scene_without_garments_has_no_caption():
+    with pytest.raises(ValueError, match="labels: must have a garment"):
+        caption_of_boxes([-1, -1], [[0.0] * 4] * 2)
+
+
 def test_elsewhere_and_in_words(data):
     assert same(data.to("cpu"), data)
     assert data.to("cpu").images is data.images  # not copied

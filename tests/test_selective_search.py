@@ -42,8 +42,9 @@ def test_scenes_have_a_box_around_most_garments_and_each_once():
 def test_bad_input():
     with pytest.raises(ValueError, match=r"image=float32 \(1, 4, 4\)"):
         selective_search(torch.zeros(1, 4, 4))
-    with pytest.raises(ValueError, match="from 0 to 1"):
-        selective_search(torch.full((4, 4), 2.0))
+    for gray in (2.0, torch.nan):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            selective_search(torch.full((4, 4), gray))
     with pytest.raises(ValueError, match="min_size=0"):
         selective_search(torch.zeros(4, 4), min_size=0)
     with pytest.raises(ValueError, match="scale=-1"):

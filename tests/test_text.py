@@ -45,6 +45,11 @@ def test_what_was_never_seen():
         Vocabulary(["ab"], specials=()).encode("abc")
     with pytest.raises(ValueError, match="at_least=0"):
         Vocabulary(["ab"], at_least=0)
+    for i in (-1, 6):
+        with pytest.raises(ValueError, match=f"id={i}: must be ≥ 0 and ≤ 5"):
+            Vocabulary(["ab"]).decode([4, i])
+    with pytest.raises(ValueError, match="specials: must have <bos>"):
+        Vocabulary(["ab"], specials=()).batch(["ab"])
 
 
 def test_it_says_what_it_holds():

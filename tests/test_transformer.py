@@ -278,6 +278,8 @@ def test_generate_draws_by_temperature():
             lambda: LanguageModel(5, 4, 4, 2, 1)(torch.zeros(1, 5).long()),
             "ids: 5 tokens, must be ≤ context=4",
         ),
+        (lambda: LanguageModel(5, 4, 4, 2, 1)(torch.ones(3).long()), r"ids=.*: must be \(N, T\)"),
+        (lambda: Embedding(5, 4)(torch.ones(3).long()), r"ids=.*: must be \(N, T\)"),
         (
             lambda: generate(LanguageModel(5, 4, 4, 2, 1), torch.zeros(1, 1).long(), 1, 0.0),
             "temperature=0.0: must be > 0",

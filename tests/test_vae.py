@@ -134,3 +134,6 @@ def test_what_does_not_fit_is_refused(function):
         function(1.0, torch.zeros(1))
     with pytest.raises(ValueError, match="beta=-1: must be ≥ 0"):
         negative_elbo(VAE(), torch.rand(2, 1, 28, 28), beta=-1)
+    for images in (3 * torch.rand(2, 1, 28, 28), torch.rand(2, 1, 28, 28) - 0.5):
+        with pytest.raises(ValueError, match=r"images=.*: must be from 0 to 1"):
+            negative_elbo(VAE(), images)

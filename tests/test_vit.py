@@ -107,3 +107,16 @@ def test_layers_start_differently():
 def test_wrong_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         small_vit(**settings)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (14, 56), (14, 14)])
+def test_images_of_another_size_are_refused(size):
+    """Of 32 × 32 pixels it would leave out 4 rows and columns, of 14 × 56 mistake the places."""
+    with pytest.raises(ValueError, match=r"images=.*: must be 28 × 28 pixels"):
+        small_vit()(torch.zeros(2, 1, *size))
+
+
+def test_something_else_may_make_the_tokens():
+    network = small_vit()
+    network.patches = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(1, 48, 7, stride=7))
+    assert network(torch.zeros(2, 1, 56, 56)).shape == (2, 10)

@@ -251,9 +251,14 @@ def caption_of_boxes(labels: list[int], boxes: list[list[float]]) -> str:
         labels: The class of each garment, or −1, which is left out; one garment at least.
         boxes: Its box in pixels, (x1, y1, x2, y2).
 
+    Raises:
+        ValueError: If there is no garment.
+
     >>> caption_of_boxes([8, 4], [[2, 20, 22, 40], [40, 18, 60, 44]])
     'a bag left of a coat'
     """
+    if not any(label >= 0 for label in labels):
+        raise ValueError("labels: must have a garment, one that is ≥ 0")
     centers: dict[int, list[tuple[float, float]]] = {}
     for label, (x1, y1, x2, y2) in sorted(zip(labels, boxes, strict=True)):
         if label >= 0:

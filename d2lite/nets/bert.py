@@ -6,6 +6,7 @@ whose first five are ``SPECIALS``.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +20,17 @@ SPECIALS = "<pad>", "<cls>", "<sep>", "<mask>", "<unk>"
 PAD, CLS, SEP, MASK, UNK = range(5)
 
 
+def _of_bert(vocabulary: Any) -> None:
+    if not isinstance(vocabulary, Vocabulary) or tuple(vocabulary.tokens[:5]) != SPECIALS:
+        raise ValueError("must be a Vocabulary with specials=d2lite.nets.bert.SPECIALS")
+
+
 def _fits(first: Sequence[str], second: Sequence[str], length: int) -> None:
     if (needed := len(first) + len(second) + 2 + bool(second)) > length:
         raise ValueError(f"length={length}: must be {needed} at least for these sentences")
 
 
-@checked(_fits, length=integer(at_least=2))
+@checked(_fits, vocabulary=_of_bert, length=integer(at_least=2))
 def pack(
     vocabulary: Vocabulary, first: Sequence[str], second: Sequence[str], length: int
 ) -> tuple[list[int], list[int]]:
@@ -34,7 +40,7 @@ def pack(
         The ids, and of each whether it belongs to the second sentence, 0 or 1.
 
     Raises:
-        ValueError: If they are longer.
+        ValueError: If they are longer, or the vocabulary has other special tokens.
 
     >>> words = Vocabulary([["we", "sail"]], specials=SPECIALS)
     >>> pack(words, ["we", "sail"], ["sail"], length=8)
@@ -49,7 +55,18 @@ def pack(
     return ids + fill, segments + fill
 
 
-@checked(ids=tensor(floating=False), vocab_size=integer(at_least=6), share=number(0, 1))
+def _shares(split: Any) -> None:
+    if not isinstance(split, (tuple, list)) or len(split) != 3:
+        raise TypeError("must be three numbers")
+    for share in split:
+        number(0, 1)(share)
+    if abs(sum(split) - 1) > 1e-6:
+        raise ValueError("must add up to 1")
+
+
+@checked(
+    ids=tensor(floating=False), vocab_size=integer(at_least=6), share=number(0, 1), split=_shares
+)
 def mask_tokens(
     ids: Tensor,
     vocab_size: int,
@@ -67,22 +84,32 @@ def mask_tokens(
         share: How probably a word is chosen.
         split: Of the chosen, the share replaced by ``<mask>``, that replaced by a random word, and
             that left as it is; the sum is 1.
-        generator: Where chance comes from.
+        generator: Where chance comes from, on the device of the ids.
 
     Returns:
         What the network reads, and True where it is to say what stood there.
+
+    Raises:
+        ValueError: If a share is out of range, or those of the split do not add up to 1.
 
     >>> inputs, chosen = mask_tokens(torch.tensor([[1, 7, 8, 2, 0]]), 10, 1.0, (1.0, 0.0, 0.0))
     >>> inputs.tolist(), chosen.int().tolist()
     ([[1, 3, 3, 2, 0]], [[0, 1, 1, 0, 0]])
     """
-    chance = torch.rand(ids.shape, generator=generator)
+    here = {"generator": generator, "device": ids.device}
+    chance = torch.rand(ids.shape, **here)  # type: ignore
     chosen = (chance < share) & (ids > UNK)
-    how = torch.rand(ids.shape, generator=generator)
-    words = torch.randint(UNK + 1, vocab_size, ids.shape, generator=generator)
+    how = torch.rand(ids.shape, **here)  # type: ignore
+    words = torch.randint(UNK + 1, vocab_size, ids.shape, **here)  # type: ignore
     inputs = torch.where(chosen & (how < split[0]), MASK, ids)
     swapped = chosen & (how >= split[0]) & (how < split[0] + split[1])
     return torch.where(swapped, words, inputs), chosen
+
+
+def _within_context(self: "BERT", ids: Tensor) -> None:
+    if ids.shape[1] > self.places.num_embeddings:
+        most = self.places.num_embeddings
+        raise ValueError(f"ids: {ids.shape[1]} tokens, must be ≤ context={most}")
 
 
 class BERT(nn.Module):
@@ -134,6 +161,7 @@ class BERT(nn.Module):
         self.pooler = nn.Sequential(nn.Linear(d_model, d_model), nn.Tanh())
         start(self, std)
 
+    @checked(_within_context, ids=tensor("(N, T)", floating=False))
     def forward(self, ids: Tensor, segments: Tensor | None = None, causal: bool = False) -> Tensor:
         """Map ids (N, T), and segments of that shape, to (N, T, D); causal hides what is later."""
         if segments is None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from d2lite.boxes import nms
-from d2lite.checks import checked, integer, one_of
+from d2lite.checks import checked, given, integer, one_of, tensor
 from d2lite.data.scenes import CANVAS
 from d2lite.nets.resnet import basic_block, conv_bn
 from d2lite.roi import roi_align
@@ -225,6 +225,11 @@ def propose(scores: Tensor, deltas: Tensor, anchors: Tensor, count: int) -> Tens
     return boxes.gather(1, first[..., None].expand(-1, -1, 4))
 
 
+def _scenes(images: Tensor) -> None:
+    if images.shape[2:] != (CANVAS, CANVAS):
+        raise ValueError(f"images{given(images)}: must be (N, 1, {CANVAS}, {CANVAS})")
+
+
 class FasterRCNN(nn.Module):
     """Find garments in scenes of 64 × 64: maps, proposals on them, and a head for each proposal.
 
@@ -268,6 +273,7 @@ class FasterRCNN(nn.Module):
         regions = roi_align(maps, rois, BINS, 1 / self.stride, sampling_ratio=2, aligned=True)
         return self.head(regions).split([self.num_classes + 1, 4], 1)
 
+    @checked(_scenes, images=tensor("(N, 1, 64, 64)"))
     def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
         """Find what is in images (N, 1, 64, 64): boxes, labels and scores of each."""
         maps = self.backbone(images)
@@ -400,6 +406,14 @@ def head_loss(
     return fast_rcnn_loss(*name(rois), rois, kinds[chosen], boxes[images, best[chosen]])
 
 
+def _places(boxes: Tensor, labels: Tensor) -> None:
+    if labels.shape != boxes.shape[:2] or labels.shape[1] == 0:
+        raise ValueError(
+            f"labels{given(labels)}: must be (N, G) as boxes{given(boxes)}, G ≥ 1; −1 is no box"
+        )
+
+
+@checked(_scenes, _places, images=tensor("(N, 1, 64, 64)"))
 def loss(model: FasterRCNN, images: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
     """Compute the sum of both stages' losses.
 

@@ -158,8 +158,8 @@ def beam_search(
     >>> len(beam_search(model, torch.ones(7, dtype=torch.int64), width=3, longest=1))
     3
     """
-    state, total = model.encode(source[None]), torch.zeros(1)
-    written, found = torch.tensor([[BEGIN]]), []
+    state, found = model.encode(source[None]), []
+    total, written = state.new_zeros(1), source.new_full((1, 1), BEGIN)
     for length in range(1, longest + 1):
         scores, state = model.decode(written[:, -1:], state)
         sums = total[:, None] + scores[:, 0].log_softmax(1)

@@ -47,6 +47,7 @@ class Embedding(nn.Module):
         nn.init.normal_(self.tokens.weight, std=d_model**-0.5)
         self.dropout = nn.Dropout(dropout)
 
+    @checked(ids=tensor("(N, T)", floating=False))
     def forward(self, ids: Tensor) -> Tensor:
         """Map ids (N, T) to vectors (N, T, D)."""
         width = self.tokens.embedding_dim
@@ -271,7 +272,7 @@ class LanguageModel(nn.Module):
         self.norm = nn.LayerNorm(d_model)
         self.out = nn.Linear(d_model, vocab_size, bias=False)
 
-    @checked(_within_context)
+    @checked(_within_context, ids=tensor("(N, T)", floating=False))
     def forward(self, ids: Tensor) -> Tensor:
         """Map ids (N, T), T at most ``context``, to scores of the token after each, (N, T, V)."""
         T = ids.shape[1]

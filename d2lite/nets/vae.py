@@ -104,7 +104,13 @@ def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:
     return (mean**2 + log_var.exp() - 1 - log_var) / 2
 
 
-@checked(model=instance(nn.Module), images=tensor("(N, …)"), beta=number(at_least=0))
+def _pixels(images: Any) -> None:
+    tensor("(N, …)")(images)
+    if not (images.min() > -1e-3 and images.max() < 1.001):  # but for rounding; NaN is not, either
+        raise ValueError("must be from 0 to 1")
+
+
+@checked(model=instance(nn.Module), images=_pixels, beta=number(at_least=0))
 def negative_elbo(model: Any, images: Tensor, beta: float = 1.0) -> Tensor:
     """Compute what ``train.fit`` minimizes to train a VAE, in nats: (N, …) to a scalar.
 
@@ -116,6 +122,9 @@ def negative_elbo(model: Any, images: Tensor, beta: float = 1.0) -> Tensor:
         model: From images to logits of their shape, means and log variances, as ``VAE``.
         images: Pixels from 0 to 1.
         beta: How often the divergence counts.
+
+    Raises:
+        ValueError: If a pixel is not from 0 to 1: of others the cross-entropy has no least value.
 
     >>> negative_elbo(VAE(), torch.rand(3, 1, 28, 28)).shape
     torch.Size([])

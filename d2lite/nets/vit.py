@@ -4,10 +4,12 @@ From Dosovitskiy et al., "An image is worth 16x16 words: transformers for image 
 scale", ICLR 2021.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from d2lite.checks import checked, integer
+from d2lite.checks import checked, given, integer, tensor
 
 
 def _fits(width: int, heads: int) -> None:
@@ -18,6 +20,14 @@ def _fits(width: int, heads: int) -> None:
 def _cuts(image_size: int, patch_size: int) -> None:
     if image_size % patch_size:
         raise ValueError(f"patch_size={patch_size}: must divide image_size={image_size}")
+
+
+def _size(self: "ViT", images: Tensor) -> None:
+    if not isinstance(self.patches, nn.Conv2d):
+        return  # replaced, as by several convolutions
+    side = math.isqrt(self.positions.shape[1] - 1) * self.patches.kernel_size[0]
+    if images.shape[2:] != (side, side):
+        raise ValueError(f"images{given(images)}: must be {side} × {side} pixels")
 
 
 def encoder_layer(width: int, heads: int) -> nn.TransformerEncoderLayer:
@@ -47,7 +57,7 @@ class ViT(nn.Module):
         num_classes: Scores that come out.
 
     Raises:
-        ValueError: If patches do not fit the image, or heads the width.
+        ValueError: If patches do not fit the image, heads the width, or images ``image_size``.
 
     >>> ViT(1, 28, 7, width=16, depth=2, heads=2, num_classes=10)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
@@ -73,6 +83,7 @@ class ViT(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.fc = nn.Linear(width, num_classes)
 
+    @checked(_size, images=tensor("(N, C, H, W)"))
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, C, H, W) to scores (N, num_classes)."""
         x = self.patches(images).flatten(2).transpose(1, 2)  # (N, tokens, width)

@@ -15,13 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from d2lite.boxes import nms
-from d2lite.checks import checked, integer, number, tensor
+from d2lite.checks import checked, given, integer, number, tensor
 
 #: Height and width of a cell, in pixels.
 STRIDE = 4
 
 #: How much heavier a box is than a score in the loss, as in the first YOLO.
 BOX_WEIGHT = 5.0
+
+
+def _whole_cells(images: Tensor) -> None:
+    if images.shape[2] % STRIDE or images.shape[3] % STRIDE:
+        raise ValueError(f"images{given(images)}: height and width must be multiples of {STRIDE}")
 
 
 class YOLO(nn.Module):
@@ -46,6 +51,7 @@ class YOLO(nn.Module):
         nn.init.constant_(self.logits.bias, -4.6)  # type: ignore  # all scores begin at 0.01,
         nn.init.constant_(self.log_distances.bias, 1.0)  # type: ignore  # distances at 2.7
 
+    @checked(_whole_cells, images=tensor("(N, C, H, W)"))
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of C classes and four distances, of each cell."""
         x = self.body(images)
@@ -58,7 +64,15 @@ def cell_centers(H: int, W: int) -> Tensor:
     return STRIDE * (torch.stack([x, y], 2) + 0.5)
 
 
+def _places(boxes: Tensor, labels: Tensor) -> None:
+    if labels.shape != boxes.shape[:2] or labels.shape[1] == 0:
+        raise ValueError(
+            f"labels{given(labels)}: must be (N, G) as boxes{given(boxes)}, G ≥ 1; −1 is no box"
+        )
+
+
 @checked(
+    _places,
     boxes=tensor("(N, G, 4)", empty=True), labels=tensor("(N, G)", floating=False, empty=True),
     H=integer(at_least=1), W=integer(at_least=1), radius=integer(at_least=0),
 )  # fmt: skip
