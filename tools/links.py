@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import nbformat
 
-from notebooks import ROOT, chapters, code_sha256
+from notebooks import ROOT, chapters, code_sha256, read
 
 SET_UP = """\
 import sys
@@ -90,7 +90,7 @@ def main() -> None:
     example = pull_link(HUB, ROOT / "book" / "convolution" / "output-size.ipynb")
     substitute(CLASSROOM, re.escape(HUB) + r"/hub/\S+", example)
     for path in chapters():
-        notebook = nbformat.read(path, as_version=4)
+        notebook = read(path)
         first = next(cell for cell in notebook.cells if cell.cell_type == "code")
         if first.source != set_up_cell():
             first.source = set_up_cell()
