@@ -1,4 +1,4 @@
-"""The site's search: a chapter is found by its topic, a paper by its title, a number as a number."""
+"""The search: a chapter is found by its topic, a paper by its title, a number as a number."""
 
 import json
 import subprocess
