@@ -151,7 +151,11 @@ def main() -> int:
         tqdm(total=total, unit="cell", disable=False) as progress,
         ThreadPoolExecutor(TOGETHER) as pool,
     ):
-        failures = [text for text in pool.map(lambda p: execute(p, progress), paths) if text]
+        try:
+            failures = [text for text in pool.map(lambda p: execute(p, progress), paths) if text]
+        except KeyboardInterrupt:
+            print("\nInterrupted; what was finished is kept.", file=sys.stderr, flush=True)
+            os._exit(130)  # at once: a kernel ends with the process that started it
     for text in failures:
         print(f"\nFailed: {text}", file=sys.stderr)
     return 1 if failures else 0
