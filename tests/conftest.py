@@ -29,6 +29,7 @@ PAGES = sorted(
     page
     for page in SITE.rglob("*.html")
     if "_static" not in page.parts and "http-equiv" not in page.read_text("utf-8")[:300]
+    if page.name != "404.html"
 )
 DECKS = [page for page in PAGES if page.is_relative_to(SITE / "slides")]
 NAMES = [page.relative_to(SITE).as_posix() for page in PAGES if page not in DECKS]

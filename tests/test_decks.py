@@ -7,7 +7,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from slides import blocks, deck, exporter
+import slides
+from slides import blocks, deck, exporter, prepare_katex
 
 PIXEL = base64.b64encode(b"a picture").decode()
 QUESTION = """**Predict first.** How many?
@@ -37,6 +38,10 @@ def chapter(tmp_path: Path) -> Path:
         new_markdown_cell("## Second"),
         new_markdown_cell("![Own](attachment:own.png)", metadata={"label": "own"}),
     ]
+    cells += [
+        new_code_cell("x = 1", metadata={"label": "nothing"}),
+        new_code_cell("draw()", outputs=[drawn], metadata={"label": "undescribed"}),
+    ]
     cells[1].metadata.mystnb = {"image": {"alt": "two lines"}}
     cells[4].attachments = {"own.png": {"image/png": PIXEL}}
     path = tmp_path / "chapter.ipynb"
@@ -60,6 +65,19 @@ def test_a_deck_is_cut_at_its_marks_but_not_inside_of_code() -> None:
         ("notes", "Say:\n\n. . ."),
         ("slide", "## Two"),
     ]
+
+
+def test_code_and_comments_are_seen_as_markdown_sees_them() -> None:
+    inert = [
+        "~~~python\n# no title\n. . .\n~~~",
+        "````\n```\n# no title\n```\n````",
+        "- one\n\n  ```\n  Note:\n  ```",
+        "<!--\n## An old slide\n\n. . .\n-->",
+        "```x``` begins no block",
+    ]
+    for text in inert:
+        found = blocks(f"# One\n\n{text}\n\n## Two\n")
+        assert found == [("slide", f"# One\n\n{text}"), ("slide", "## Two")]
 
 
 def test_a_question_comes_with_its_choices_and_its_answer_by_itself(chapter: Path) -> None:
@@ -86,6 +104,42 @@ def test_pictures_travel_in_the_deck(chapter: Path) -> None:
     assert found[1][1] == f"![Own](data:image/png;base64,{PIXEL})"
 
 
+@pytest.mark.parametrize(
+    "link",
+    ['![A map](map.png "Map")', '<img src="map.png" alt="A map">', "![A][one]\n\n[one]: map.png",
+     "![A map](<a map.PNG>)", "![A map](a%20map.PNG)"],
+)  # fmt: skip
+def test_a_picture_travels_however_it_is_written(chapter: Path, link: str) -> None:
+    (chapter.parent / "a map.PNG").write_bytes(b"a map")
+    (_, text), *_ = slides_of(chapter, f"## A\n\n{link}\n")
+    assert f"data:image/png;base64,{base64.b64encode(b'a map').decode()}" in text
+
+
+def test_a_link_to_a_chapter_leads_to_its_page(chapter: Path) -> None:
+    ((_, text),) = slides_of(chapter, "## A\n\n[B](../part/b.ipynb#c) [D](https://d.org/e.md)\n")
+    here = chapter.parent.name
+    assert text.endswith(f"[B](../../{here}/../part/b.html#c) [D](https://d.org/e.md)")
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "seen"),
+    [
+        ("image/jpeg", PIXEL, f'src="data:image/jpeg;base64,{PIXEL}"'),
+        ("image/svg+xml", "<svg/>", 'src="data:image/svg+xml;base64,PHN2Zy8+"'),
+        ("text/latex", "$x$", 'class="katex"'),
+    ],
+)
+def test_an_output_of_any_kind_is_shown(chapter: Path, kind: str, data: str, seen: str) -> None:
+    notebook = nbformat.read(chapter, as_version=4)
+    notebook.cells[1].outputs = [new_output("display_data", data={kind: data, "text/plain": "?"})]
+    nbformat.write(notebook, chapter)
+    prepare_katex()
+    slides_of(chapter, "## A\n\n![[both]]\n")
+    place = {"title": "A", "root": "", "page": "a.html"}
+    html, _ = exporter().from_notebook_node(deck(chapter), {"deck": place})
+    assert seen in html
+
+
 def test_what_a_cell_shows_depends_on_the_words(chapter: Path) -> None:
     for words, seen in {
         "": ("printed", "two lines"),
@@ -108,6 +162,21 @@ def test_what_a_cell_shows_depends_on_the_words(chapter: Path) -> None:
         "![[how-many|picture]]": "![[how-many|picture]]: that cell has no picture",
         "![[how-many|code]]": "![[how-many|code]]: that cell has no code",
         "![[both|answer]]": "![[both|answer]]: that cell has no answer",
+        "![[both|code|picture]]": "takes one thing of a cell at a time",
+        "![[both|beside-last]]": "![[both|beside-last]]: that cell has no explorer",
+        "![[nothing]]": "![[nothing]]: that cell shows nothing",
+        "![[undescribed]]": "![[undescribed]]: the picture has no alt text",
+        "See ![[both]].": "See ![[both]].: what is taken has a line of its own",
+        "- ![[both]]": "- ![[both]]: what is taken has a line of its own",
+        "Note:\n![[both]]": "![[both]]: what is taken has a line of its own, not among notes",
+        "```python\nx\n\n## B": "```python: this code has no end",
+        "<!--\n\n## B": "<!--: this comment has no end",
+        "##B": "##B: a title has a space before it",
+        "B\n---": "B: a slide begins with `## `",
+        "  ## B": "## B: a slide begins with `## `",
+        "Note: say this": "Note: say this: notes begin with a line `Note:`",
+        "notes:\nsay this": "notes:: notes begin with a line `Note:`",
+        "...": "...: a pause is a line `. . .`",
         "```{note}\nText.\n```": "```{note}: slides are plain Markdown",
         ":::{note}\nText.\n:::": ":::{note}: slides are plain Markdown",
         "See {doc}`a`.": "{doc}`a`.: slides are plain Markdown",
@@ -134,3 +203,23 @@ def test_a_label_is_of_one_cell(chapter: Path) -> None:
     nbformat.write(notebook, chapter)
     with pytest.raises(ValueError, match=r"^chapter.ipynb: two cells have the label 'both'$"):
         slides_of(chapter, "## A\n\n![[both]]\n")
+
+
+@pytest.mark.parametrize("text", ["", "Text.\n\n# One\n", "One\n===\n", "### One\n"])
+def test_a_deck_begins_with_a_slide(chapter: Path, text: str) -> None:
+    with pytest.raises(ValueError, match=r"^chapter\.slides\.md: must begin with `# Title`"):
+        slides_of(chapter, text)
+
+
+def test_a_conflict_in_the_chapter_is_named(chapter: Path) -> None:
+    chapter.write_text("<<<<<<< HEAD\n" + chapter.read_text(encoding="utf-8"), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"^chapter\.ipynb: no notebook: has marks of a conflict"):
+        slides_of(chapter, "# One\n")
+
+
+def test_a_deck_without_a_chapter_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "chaptr.slides.md").write_text("# One\n")
+    monkeypatch.setattr(slides, "ROOT", tmp_path)
+    with pytest.raises(ValueError, match=r"^chaptr\.slides\.md: there is no chapter chaptr\.ipynb"):
+        slides.build(tmp_path / "site", [])

@@ -68,3 +68,25 @@ def test_an_unknown_kernel_ends_in_one_line(
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Failed")]
     assert len(lines) == 1 and "book/chapter.ipynb: no kernel 'nowhere'" in lines[0]
     assert path.read_bytes() == before
+
+
+def test_an_interruption_ends_in_one_line_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "chapter.ipynb"
+    nbformat.write(new_notebook(), path)
+    monkeypatch.setattr(execute, "chapters", lambda: [path])
+    monkeypatch.setattr(sys, "argv", ["execute.py"])
+
+    def interrupted(path: Path, progress: object) -> str:
+        raise KeyboardInterrupt
+
+    def end(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(execute, "execute", interrupted)
+    monkeypatch.setattr(execute.os, "_exit", end)
+    with pytest.raises(SystemExit) as ended:
+        execute.main()
+    assert ended.value.code == 130
+    assert "Interrupted; what was finished is kept." in capsys.readouterr().err

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 from conftest import ROOT
 
 import links
@@ -28,6 +29,23 @@ def test_without_an_owner_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
     with pytest.raises(SystemExit, match=r"^[^\n]*make links REPO=owner/name[^\n]*$"):
         exec(cell, {})
+
+
+@pytest.mark.parametrize(
+    ("repository", "site"),
+    [
+        ("Owner/Convnets", "https://owner.github.io/Convnets/"),
+        ("Owner/owner.github.io", "https://owner.github.io/"),
+        ("your_account/convnets", ""),
+    ],
+)
+def test_the_site_is_where_pages_shows_it(repository: str, site: str) -> None:
+    assert links.site(f"https://github.com/{repository}") == site
+
+
+def test_the_config_says_where_the_site_is() -> None:
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert config["html"]["baseurl"] == links.site(links.address()[0]), "run `make links`"
 
 
 @pytest.mark.parametrize("owner", ["owner", "your_account"])

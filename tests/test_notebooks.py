@@ -124,6 +124,17 @@ def test_no_cell_ends_in_a_semicolon(notebook: nbformat.NotebookNode) -> None:
     assert not [cell.source for cell in code(notebook) if hidden(cell.source)]
 
 
+def test_no_table_is_made_and_not_shown(notebook: nbformat.NotebookNode) -> None:
+    """A cell shows the value of its last line alone."""
+    lost = [
+        ast.unparse(node)
+        for cell in code(notebook)
+        for node in ast.parse(re.sub(r"^(\s*)%.*$", r"\1pass", cell.source, flags=re.M)).body[:-1]
+        if isinstance(node, ast.Expr) and re.match(r"table\(|\w*Explorer\(", ast.unparse(node))
+    ]
+    assert not lost
+
+
 def test_no_picture_could_stand_for_another(notebook: nbformat.NotebookNode) -> None:
     """A run's pictures are compared with those that are kept: the bound tells all of them apart."""
     drawn = [picture for cell in code(notebook) for picture in pictures(cell.outputs)]

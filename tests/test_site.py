@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 from conftest import PAGES, ROOT, SITE
+from playwright.sync_api import Browser
 
 ERROR = r"Traceback \(most recent call last\)"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -81,7 +82,11 @@ def test_a_page_says_what_it_is_about(page: tuple[Path, BeautifulSoup]) -> None:
         and file.name not in ("genindex.html", "search.html")
         and "slides" not in file.parts
     ):
-        assert 20 <= len(soup.select_one("meta[name=description]")["content"]) <= 200
+        said = soup.select_one("meta[name=description]")["content"]
+        assert 20 <= len(said) <= 200
+        assert soup.select_one("meta[property='og:description']")["content"] == said
+        assert soup.title.text.startswith(soup.select_one("meta[property='og:title']")["content"])
+        assert len(set(soup.title.text.split(" — "))) == len(soup.title.text.split(" — "))
 
 
 def test_pictures_have_descriptions(page: tuple[Path, BeautifulSoup]) -> None:
@@ -128,3 +133,49 @@ def test_the_site_styles_no_class_of_an_explorer() -> None:
         own = re.findall(r"(?<=[.&\s(:])\.([a-z][\w-]*)", path.read_text(encoding="utf-8"))
         found = {name for name in own if name in bare and not name.startswith("d2")}
         assert not found, f"{path.name}: {sorted(found)}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("training/pytorch-essentials.html#exercises", "start/pytorch-essentials.html#exercises"),
+        ("slides/training/pytorch-essentials.html#/5", "slides/start/pytorch-essentials.html#/5"),
+    ],
+)
+def test_an_old_address_leads_to_the_place_on_the_new_page(
+    browser: Browser, old: str, new: str
+) -> None:
+    page = browser.new_page()
+    page.goto(f"{SITE.as_uri()}/{old}")
+    page.wait_for_url(f"{SITE.as_uri()}/{new}")
+    page.close()
+
+
+def test_on_paper_answers_are_open(browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto((SITE / "convolution" / "output-size.html").as_uri())
+    answer = page.locator("details:not(.hide) > p").first
+    assert not answer.is_visible()
+    page.emulate_media(media="print")
+    assert answer.is_visible()
+    assert not page.locator("details.hide pre").first.is_visible()
+    page.close()
+
+
+def test_the_focus_is_seen_in_colors_of_the_readers_own(browser: Browser) -> None:
+    page = browser.new_page(forced_colors="active")
+    page.goto((SITE / "convolution" / "output-size.html").as_uri())
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        style = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert style == "solid"
+    page.close()
+
+
+def test_a_wrong_address_leads_back(browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto((SITE / "404.html").as_uri())
+    assert page.get_by_role("link").evaluate_all("all => all.map(a => a.getAttribute('href'))") == [
+        "/", "/search.html",
+    ]  # fmt: skip
+    page.close()

@@ -84,7 +84,7 @@ def test_a_stub_fails_and_says_what_is_missing(exercise: tuple[str, list[Noteboo
     exec(REQUIRE, space)
     for i, part in enumerate(parts):
         wanted = asked(parts[i:])
-        if not wanted:  # a person grades it
+        if not part[1]:  # a person grades it
             with pytest.raises(NotImplementedError, match=f"^Exercise {label}: replace this line"):
                 exec(answers.pop(0).source, space)
             continue
@@ -201,6 +201,8 @@ REFUSED = {
     "no exercise": [TEXT],
     "no label": [exercise_cell(""), TEXT],
     "no solution": [exercise_cell(), "## The end"],
+    "a label of two": [exercise_cell(), TEXT, exercise_cell(), TEXT],
+    "a label that is no name": [exercise_cell("ex a.1"), TEXT],
     "two solutions": [exercise_cell(), TEXT, tagged("#### Solution", "solution")],
     "behind a heading": [exercise_cell(), TEXT, "### More", tagged("secret = 1", "solution")],
     "behind code with a comment": [
@@ -211,6 +213,12 @@ REFUSED = {
     ],
     "in bold": [exercise_cell(), "**Solution.** Secret.", TEXT],
     "folded": [exercise_cell(), "<details><summary>Solution</summary>Secret.</details>", TEXT],
+    "folded in bold": [
+        exercise_cell(),
+        "<details>\n<summary><b>Our\nsolution</b></summary>Secret.</details>",
+        TEXT,
+    ],
+    "under a heading in HTML": [exercise_cell(), "<h4>A solution</h4>Secret.", TEXT],
     "in a directive": ["```{solution} a\nSecret.\n```"],
     "in a gate": ["```{solution-start} a\n:class: dropdown tip\n```\nSecret."],
     "in colons": [":::{solution-start} a\n:::\nSecret."],
@@ -248,6 +256,42 @@ def test_a_solution_is_plain_python(source: str, line: str) -> None:
     assert copy_of(new_code_cell(source))[0].source == source  # elsewhere magics are welcome
 
 
+def test_a_check_stays_where_the_work_names_nothing() -> None:
+    """Such as work that changes a network of the chapter."""
+    work, check = tagged("net.fc = secret", "solution"), tagged("assert net.fc", "check")
+    _, stub, checks = copy_of(exercise_cell(), TEXT, work, check)
+    assert stub.source.startswith("raise NotImplementedError") and not stub.metadata.nbgrader.grade
+    assert checks.source == 'require("ex-a-1")\nassert net.fc' and checks.metadata.nbgrader.grade
+
+
+def test_a_stub_has_what_its_first_lines_read() -> None:
+    work = """\
+class Base:
+    secret = 1
+scale = 2
+def double(function, by=scale):
+    return function
+@double
+def answer():
+    return 3
+class Net(Base):
+    def forward(self):
+        return answer()"""
+    cells = tagged(work, "solution"), tagged("assert Net().forward() == answer()", "check")
+    _, stub, check = copy_of(exercise_cell(), TEXT, *cells)
+    space: dict = {}
+    with pytest.raises(NotImplementedError, match="`double` is not written yet"):
+        exec(stub.source, space)
+    assert space["scale"] is ... and space["Base"] and "secret" not in stub.source
+    assert '"double", "answer", "Net")' in check.source
+
+
+def test_a_line_ends_where_python_ends_it() -> None:
+    work, check = "text = 'a\u2028b'\nsecret = 1\nmore = 2", "assert secret"
+    cells = copy_of(exercise_cell(), TEXT, tagged(work, "solution"), tagged(check, "check"))
+    assert cells[1].source == "# Exercise ex-a-1: your work.\nsecret = ..."
+
+
 def test_pictures_travel_in_the_copy(tmp_path: Path) -> None:
     chapter, static = tmp_path / "part", tmp_path / "_static"
     chapter.mkdir()
@@ -266,6 +310,24 @@ def test_pictures_travel_in_the_copy(tmp_path: Path) -> None:
         '![A map](attachment:map.png "Map") <img src="attachment:map.svg" alt="">\n\n![][one] '
         "![](attachment:own.png) `other.png`\n\n[one]: attachment:map.png"
     )
+
+
+def test_pictures_of_any_name_travel_in_the_copy(tmp_path: Path) -> None:
+    for name in ("a/map.png", "b/map.png", "MAP.PNG", "my map.png", "löwe (1).webp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    text = "![](a/map.png) ![](b/map.png) ![](MAP.PNG) ![](<my map.png>) ![](my%20map.png)"
+    cell = new_markdown_cell(f"{text} ![](<löwe (1).webp>) ![](attachment:a%20b.png)")
+    cell.attachments = {"a b.png": {"image/png": "b3du"}}
+    (shown,) = copy_of(cell, folder=tmp_path)
+    asked_for = re.findall(r"attachment:(\S+)\)", shown.source)
+    data = [next(iter(shown.attachments[name].values())) for name in asked_for]
+    assert [base64.b64decode(text).decode() for text in data] == [
+        "a/map.png", "b/map.png", "MAP.PNG", "my map.png", "my map.png", "löwe (1).webp", "own",
+    ]  # fmt: skip
+    assert len(shown.attachments) == 6
+    with pytest.raises(ValueError, match=r"^cell 0: gone\.png: no such picture$"):
+        copy_of("![](gone.png)", folder=tmp_path)
 
 
 def test_pictures_from_elsewhere_stay_there() -> None:

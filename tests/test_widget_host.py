@@ -234,6 +234,13 @@ def test_an_ordinary_ipywidget_leaves_a_note(mount: Callable[..., Page]) -> None
     )
 
 
+def test_what_does_not_come_from_elsewhere_leaves_a_note(mount: Callable[..., Page]) -> None:
+    esm = "import x from 'https://widgets.test/gone.js'; export default { render() {} };"
+    page = mount({"a": {"_esm": esm}, "b": {"_esm": "https://widgets.test/gone.js"}}, ["a", "b"])
+    why = "its code, or what that loads from elsewhere, does not come. Is there a network?"
+    expect(page.get_by_role("note")).to_have_text([f"Not shown: {why}"] * 2)
+
+
 # ---- Public packages whose front ends need no Python ---------------------------------------------
 
 

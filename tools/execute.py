@@ -24,7 +24,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from PIL import Image
 from tqdm import tqdm
 
-from notebooks import FOLDED, ROOT, chapters, code_sha256
+from notebooks import FOLDED, ROOT, chapters, code_sha256, read
 
 TOGETHER = 2  # notebooks at a time, each with one thread
 QUIET = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
@@ -102,7 +102,7 @@ def shrink(picture: str) -> str:
 
 def execute(path: Path, progress: tqdm) -> str:
     """Run one notebook. Return its failure as text, or an empty string."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     notebook.metadata.pop("widgets", None)
     running = {"cell": 0}
 
@@ -144,13 +144,20 @@ def main() -> int:
         if path not in chapters():
             parser.error(f"{path}: no notebook of the book; choose from `ls book/*/*.ipynb`")
     os.environ.update(QUIET)  # the kernels inherit it
-    notebooks = [nbformat.read(path, as_version=4) for path in paths]
+    try:
+        notebooks = [read(path) for path in paths]
+    except ValueError as error:
+        parser.error(str(error))
     total = sum(cell.cell_type == "code" for notebook in notebooks for cell in notebook.cells)
     with (
         tqdm(total=total, unit="cell", disable=False) as progress,
         ThreadPoolExecutor(TOGETHER) as pool,
     ):
-        failures = [text for text in pool.map(lambda p: execute(p, progress), paths) if text]
+        try:
+            failures = [text for text in pool.map(lambda p: execute(p, progress), paths) if text]
+        except KeyboardInterrupt:
+            print("\nInterrupted; what was finished is kept.", file=sys.stderr, flush=True)
+            os._exit(130)  # at once: a kernel ends with the process that started it
     for text in failures:
         print(f"\nFailed: {text}", file=sys.stderr)
     return 1 if failures else 0

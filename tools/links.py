@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import nbformat
 
-from notebooks import ROOT, chapters, code_sha256
+from notebooks import ROOT, chapters, code_sha256, read
 
 SET_UP = """\
 import sys
@@ -35,6 +35,7 @@ PAGES = [*(ROOT / name for name in NAMING), CLASSROOM]
 TLJH = ROOT / "classroom" / "tljh.sh"
 HUB = "https://hub.example.org"  # on the page about classrooms
 ADDRESS = re.compile(r'(?<=^Repository = ")[^"]*(?=")', re.MULTILINE)
+SITE = re.compile(r"(?<=^  baseurl: )\S+", re.MULTILINE)
 BRANCH = re.compile(r"(?<=^  branch: )\S+", re.MULTILINE)
 
 
@@ -44,6 +45,15 @@ def address() -> tuple[str, str]:
     branch = BRANCH.search(CONFIG.read_text(encoding="utf-8"))
     assert repository and branch, "pyproject.toml or _config.yml lost its repository"
     return repository.group(), branch.group()
+
+
+def site(repository: str) -> str:
+    """Where GitHub Pages shows a repository's site; an empty text for a repository of nobody."""
+    owner, name = repository.split("/")[-2:]
+    if NO_OWNER in repository:
+        return ""
+    home = f"https://{owner.lower()}.github.io/"
+    return home if home == f"https://{name.lower()}/" else f"{home}{name}/"
 
 
 def set_up_cell() -> str:
@@ -86,11 +96,12 @@ def main() -> None:
         parser.error(ADVICE)
     for path in [CONFIG, *PAGES]:
         substitute(path, re.escape(old), repository)
+    substitute(CONFIG, SITE, f'"{site(repository)}"')
     substitute(TLJH, r"git\+[^\s\"]+", f"git+{repository}@{branch}")
     example = pull_link(HUB, ROOT / "book" / "convolution" / "output-size.ipynb")
     substitute(CLASSROOM, re.escape(HUB) + r"/hub/\S+", example)
     for path in chapters():
-        notebook = nbformat.read(path, as_version=4)
+        notebook = read(path)
         first = next(cell for cell in notebook.cells if cell.cell_type == "code")
         if first.source != set_up_cell():
             first.source = set_up_cell()

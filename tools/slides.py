@@ -14,7 +14,6 @@ As a Sphinx extension it also gives each page that has a deck a button that open
 
 import argparse
 import base64
-import mimetypes
 import re
 import shutil
 import sys
@@ -23,7 +22,6 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-import nbformat
 from docutils.nodes import make_id
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
@@ -38,7 +36,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinxcontrib import katex
 
-from notebooks import DIRECTIVE, ROOT, chapters, question
+from notebooks import DIRECTIVE, ROOT, carry_pictures, chapters, question, read
 from static_site import prepare_katex
 
 TEMPLATE, STYLE = ROOT / "tools" / "slides.html.j2", ROOT / "tools" / "slides.css"
@@ -46,9 +44,8 @@ REVEAL = "dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js", "LICENSE"
 STATE = "application/vnd.jupyter.widget-state+json"
 WORDS = {"picture", "code", "answer", "beside-last", "beside-picture"}
 TAKEN = re.compile(r"!\[\[([^]|]+)((?:\|[^]|]+)*)\]\]")
-PICTURE = re.compile(r"(?<=\]\()(?!\w+:)[^()\s]+\.(?:png|svg|jpe?g|gif|webp)(?=\))")
-ATTACHED = re.compile(r"(?<=\]\()attachment:([^()\s]+)(?=\))")
-ROLE = re.compile(r"\{[\w:-]+\}`.*")
+LINK = re.compile(r"(?<=\]\()(?!\w+:|/)([^()\s#]+)\.(?:ipynb|md)(?=[)#])")  # to a chapter or page
+ROLE = re.compile(r"(?<!`)\{[\w:-]+\}`[^`]+`.*")
 
 
 def deck_of(path: Path) -> Path:
@@ -59,7 +56,13 @@ def deck_of(path: Path) -> Path:
 def blocks(text: str) -> list[tuple[str, str]]:
     """Cut a deck into what reveal.js calls slide, fragment, notes, and what goes on: -."""
     found: list[tuple[str, str]] = []
-    kind, lines, fenced = "-", [], False
+    kind, lines = "-", []
+    inert = {
+        number
+        for token in MarkdownIt("commonmark").parse(text)
+        if token.type == "fence" or token.content.startswith("<!--")
+        for number in range(*token.map or (0,))
+    }
 
     def end(following: str) -> str:
         if block := "\n".join(lines).strip():
@@ -67,10 +70,9 @@ def blocks(text: str) -> list[tuple[str, str]]:
         lines.clear()
         return following
 
-    for line in text.splitlines():
-        fenced ^= line.startswith("```")
-        mark = "" if fenced else line.strip()
-        if re.match("##? ", line) and not fenced:
+    for number, line in enumerate(text.split("\n")):
+        mark = "" if number in inert else line.strip()
+        if re.match("##? ", line) and mark:
             kind = end("slide")
             lines.append(line)
         elif kind != "notes" and mark == ". . .":
@@ -92,7 +94,7 @@ def deck(path: Path) -> NotebookNode:
 
     Raises ValueError, naming the slide, for what the chapter does not have and what is no Markdown.
     """
-    notebook = nbformat.read(path, as_version=4)
+    notebook, name = read(path), deck_of(path).name
     models = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
     labelled, heading = {}, ""
     for cell in notebook.cells:
@@ -105,12 +107,18 @@ def deck(path: Path) -> NotebookNode:
                 raise ValueError(f"{path.name}: two cells have the label {label!r}")
             labelled[label] = cell
     title, place, cells = "", {"section": "", "anchor": ""}, []
-    for kind, text in blocks(deck_of(path).read_text(encoding="utf-8")):
+    found = blocks(deck_of(path).read_text(encoding="utf-8-sig"))
+    if not found or found[0][0] != "slide":
+        raise ValueError(f"{name}: must begin with `# Title`, which begins its first slide")
+    for kind, text in found:
         title = text.splitlines()[0].lstrip("# ") if kind == "slide" else title
         try:
-            cell = taken(text, labelled, path.parent) or markdown_cell(text, {}, path.parent)
+            cell = taken(text, labelled, path.parent) if kind != "notes" else None
+            if not cell:
+                refuse_lost(kind, text)
+                cell = markdown_cell(text, {}, path.parent)
         except ValueError as error:
-            raise ValueError(f"{deck_of(path).name}, slide {title!r}: {error}") from None
+            raise ValueError(f"{name}, slide {title!r}: {error}") from None
         cell.metadata.slideshow = {"slide_type": kind}
         html = [output.get("data", {}).get("text/html", "") for output in cell.get("outputs", [])]
         shown = re.findall(r'data-widget-model="(\w+)"', "".join(html))
@@ -136,14 +144,25 @@ def taken(text: str, labelled: dict[str, NotebookNode], folder: Path) -> Noteboo
     if unknown := set(words) - WORDS:
         raise ValueError(f"{text}: {unknown.pop()!r} is none of {', '.join(sorted(WORDS))}")
     cell = deepcopy(labelled[label])
-    kinds = [kind for output in cell.get("outputs", []) for kind in output.get("data", {})]
+    outputs = [output for output in cell.get("outputs", []) if output.output_type != "error"]
+    shown = [output.get("data", {}) for output in outputs]
+    explorer = any("data-widget-model" in data.get("text/html", "") for data in shown)
     has = {
-        "picture": any(kind.startswith("image/") for kind in kinds),
+        "picture": any(map(picture, shown)),
         "code": cell.cell_type == "code",
         "answer": cell.cell_type == "markdown" and question(cell.source) is not None,
+        "beside-last": explorer,
+        "beside-picture": explorer,
     }
-    if lacking := [word for word in words if not has.get(word, True)]:
-        raise ValueError(f"{text}: that cell has no {lacking[0]}")
+    if lacking := [word for word in words if not has[word]]:
+        missing = "explorer" if "beside" in lacking[0] else lacking[0]
+        raise ValueError(f"{text}: that cell has no {missing}")
+    if len(words) > 1:
+        raise ValueError(f"{text}: takes one thing of a cell at a time")
+    if not outputs and "code" not in words and (cell.cell_type != "markdown" or not cell.source):
+        raise ValueError(f"{text}: that cell shows nothing")
+    if has["picture"] and "code" not in words and not cell.metadata.get("mystnb", {}).get("image"):
+        raise ValueError(f"{text}: the picture has no alt text in its cell's metadata")
     if cell.cell_type == "markdown":
         source = cell.source
         if asked := question(source):
@@ -173,20 +192,47 @@ def markdown_cell(text: str, attachments: dict, folder: Path) -> NotebookNode:
                 fence = f"{token.markup}{token.info}"
                 raise ValueError(f"{fence}: no language that is known") from None
 
-    def inside(link: re.Match) -> str:
-        file = folder / link[0]
-        if not file.is_file():
-            raise ValueError(f"{link[0]}: no such picture")
-        kind, _ = mimetypes.guess_type(file)
-        return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+    text = carry_pictures(
+        text, attachments, folder, lambda name, kind, data: f"data:{kind};base64,{data}"
+    )
+    return new_markdown_cell(LINK.sub(rf"../../{folder.name}/\1.html", text))
 
-    def attached(link: re.Match) -> str:
-        if link[1] not in attachments:
-            raise ValueError(f"attachment:{link[1]}: no such picture")
-        ((kind, data),) = attachments[link[1]].items()
-        return f"data:{kind};base64,{data}"
 
-    return new_markdown_cell(ATTACHED.sub(attached, PICTURE.sub(inside, text)))
+def refuse_lost(kind: str, text: str) -> None:
+    """Raise ValueError for what an author means as a mark, and a slide would show as text."""
+    lines = text.split("\n")
+    for token in MarkdownIt("commonmark").parse(text):
+        first, end = token.map or (0, 1)
+        line = lines[first].strip()
+        closed = re.fullmatch(r"[\s>]*(?:`{3,}|~{3,})\s*", lines[end - 1]) and end - first > 1
+        if token.type == "fence" and not closed:
+            raise ValueError(f"{line}: this code has no end")
+        if token.content.startswith("<!--") and "-->" not in token.content:
+            raise ValueError(f"{line}: this comment has no end")
+        is_title = token.type == "heading_open" and token.tag in ("h1", "h2") and kind != "notes"
+        if is_title and (kind != "slide" or first or line[0] != "#"):
+            raise ValueError(f"{line}: a slide begins with `## ` at the beginning of a line")
+        if token.type == "inline":
+            plain = "".join(child.content for child in token.children if child.type == "text")
+            if "![[" in plain:
+                raise ValueError(f"{line}: what is taken has a line of its own, not among notes")
+            for said in token.content.split("\n"):
+                if re.match(r"##+[^\s#]", said):
+                    raise ValueError(f"{said}: a title has a space before it")
+                if kind != "notes" and re.match(r"notes?:", said, re.IGNORECASE):
+                    raise ValueError(f"{said}: notes begin with a line `Note:`")
+                if re.fullmatch(r"\.{2,}|…", said):
+                    raise ValueError(f"{said}: a pause is a line `. . .`")
+
+
+def picture(data: dict) -> str:
+    """Return the address of an output's picture, or an empty text where it has none."""
+    for kind, content in data.items():
+        if kind.startswith("image/"):
+            if kind == "image/svg+xml":
+                content = base64.b64encode(content.encode()).decode()
+            return f"data:{kind};base64,{content}"
+    return ""
 
 
 def set_code(source: str, language: str = "python", attributes: str = "") -> str:
@@ -208,11 +254,15 @@ def exporter() -> SlidesExporter:
     made = SlidesExporter(template_file=str(TEMPLATE))
     made.register_filter("set_markdown", markdown.render)
     made.register_filter("set_code", set_code)
+    made.register_filter("picture", picture)
     return made
 
 
 def build(site: Path, paths: list[Path]) -> list[Path]:
     """Write the decks that are new or changed to `slides/PART/SLUG.html` in the site."""
+    for alone in (ROOT / "book").rglob("*.slides.md"):
+        if not (chapter := alone.with_name(alone.name.replace(".slides.md", ".ipynb"))).exists():
+            raise ValueError(f"{alone.name}: there is no chapter {chapter.name} beside it")
     static = site / "_static"
     shutil.copytree(ROOT / "book" / "_static", static, dirs_exist_ok=True)
     shutil.copy(ROOT / "d2lite" / "explore" / "explorer.css", static)
@@ -275,6 +325,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK")
     given = [path.resolve() for path in parser.parse_args().notebooks]
+    for chapter in given:
+        if chapter not in chapters():
+            parser.error(f"{chapter}: no notebook of the book; choose from `ls book/*/*.ipynb`")
+        if not deck_of(chapter).exists():
+            parser.error(f"{chapter} has no deck: write {deck_of(chapter).name} beside it")
     prepare_katex()
     try:
         decks = build(ROOT / "_build" / "html", given or chapters())

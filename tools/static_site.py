@@ -12,6 +12,7 @@ import textwrap
 import time
 from html import escape, unescape
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import nbformat
 import tinycss2
@@ -34,8 +35,18 @@ type: "font/woff2", crossOrigin: "", href: "{0}" + name }}));</script>""".replac
 MOVED = {"training/pytorch-essentials": "start/pytorch-essentials"}
 REDIRECT = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>This page has moved</title>
-<meta http-equiv="refresh" content="0; url={0}"><link rel="canonical" href="{0}">
-<p>This page has moved: <a href="{0}">here it is</a>.</p></html>
+<script>location.replace("{0}" + location.search + location.hash)</script>
+<noscript><meta http-equiv="refresh" content="0; url={0}"></noscript>
+<link rel="canonical" href="{0}"><p>This page has moved: <a href="{0}">here it is</a>.</p></html>
+"""
+NOT_HERE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>There is no such page</title>
+<meta name="viewport" content="width=device-width"><meta name="robots" content="noindex">
+<style>:root {{ color-scheme: light dark; font: 1.1rem/1.6 sans-serif }} body {{ margin: 10vh auto;
+max-width: 34rem; padding: 0 1rem }}</style>
+<main><h1>There is no such page</h1><p>It may have another address now.
+<a href="{0}">The first page</a> lists all chapters, and <a href="{0}search.html">the search</a>
+finds words in them.</p></main></html>
 """
 # Scripts that need not hold up the first paint: all but the settings, which lines in a page read,
 # and Sphinx's, which would wipe the history's state before `share.js` has read it.
@@ -308,7 +319,10 @@ def load_when_needed(app: Sphinx, exception: Exception | None) -> None:
 
 
 def redirect(app: Sphinx, exception: Exception | None) -> None:
-    """Lead from the address that a page or deck once had to where it is now."""
+    """Lead from the address that a page or deck once had to where it is now; greet who is lost."""
+    if exception is None:  # what GitHub Pages shows, at whatever depth
+        home = urlsplit(app.config.html_baseurl).path or "/"
+        (Path(app.outdir) / "404.html").write_text(NOT_HERE.format(home), encoding="utf-8")
     for old, new in MOVED.items() if exception is None else ():
         for folder in ("", "slides/"):
             page = Path(app.outdir) / folder / f"{old}.html"
@@ -400,12 +414,20 @@ def name_figures(app: Sphinx, page: str, template: str, context: dict, doctree: 
 
 
 def describe(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
-    """Say in a page's head what it is about, as search engines show it: its first paragraph."""
+    """Say in a page's head what it is about, as search engines and messages show it."""
+    if page == app.config.root_doc:
+        context["docstitle"] = ""  # else its name stands there twice
     if isinstance(doctree, nodes.document):
         texts = doctree.findall(nodes.paragraph)
         first = next((p.astext() for p in texts if "times" not in p["classes"]), "")
         words = escape(textwrap.shorten(first, 200, placeholder=" …"))
+        title = escape(unescape(re.sub("<[^>]*>", "", context["title"])))
         context["metatags"] += f'<meta name="description" content="{words}">\n'
+        context["metatags"] += f'<meta property="og:title" content="{title}">\n'
+        context["metatags"] += f'<meta property="og:description" content="{words}">\n'
+        if home := app.config.html_baseurl:  # a picture's address must be whole
+            picture = f"{home}_static/screenshot.png"
+            context["metatags"] += f'<meta property="og:image" content="{picture}">\n'
 
 
 def setup(app: Sphinx) -> dict:
@@ -414,6 +436,9 @@ def setup(app: Sphinx) -> dict:
     app.config.html_static_path.append(str(explorers / "explorer.css"))  # for the still pictures
     app.add_css_file("explorer.css")
     app.add_css_file("fonts/fonts.css")
+    # What these extensions make of a page is made anew when one of them has changed.
+    tools = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    app.add_config_value("tools", hashlib.sha256(tools).hexdigest(), "env")
     app.connect("builder-inited", prepare_katex)
     app.connect("html-page-context", drop_unneeded, priority=900)
     app.connect("html-page-context", mend_citations)

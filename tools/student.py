@@ -9,8 +9,6 @@ written at all. A copy is one file: its pictures travel inside.
 """
 
 import ast
-import base64
-import mimetypes
 import re
 import shutil
 import symtable
@@ -21,14 +19,18 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from notebooks import DIRECTIVE, FOLDED, ROOT, chapters
+from notebooks import DIRECTIVE, FOLDED, ROOT, carry_pictures, chapters, read
 
 STUDENT = ROOT / "_build" / "student"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 EXERCISE = re.compile(r"### Exercise \d+ ★{1,3}: ")
 HEADING = re.compile(r"\s*#{1,4} ")
-TELLTALE = re.compile(r"^\W*solution\b|<summary>\W*solution\b", re.MULTILINE | re.IGNORECASE)
-PICTURE = re.compile(r"(?<![\w./:-])[\w./-]+\.(?:png|svg|jpe?g|gif|webp)\b")
+TELLTALE = re.compile(
+    r"^\W*solution\b|^\s*(?:#|<h\d).*\bsolution\b"
+    r"|<summary\b(?:(?!</summary>)(?s:.))*?\bsolution\b",
+    re.MULTILINE | re.IGNORECASE,
+)
+LABEL = re.compile(r"[a-zA-Z0-9_-]{1,48}")  # that nbgrader and Jupyter take for a name
 REQUIRE = '''\
 import inspect
 
@@ -69,7 +71,7 @@ def statements(cells: list[NotebookNode]) -> list[Statement]:
     """Cut the code of a solution into its statements."""
     found = []
     for cell in cells:
-        lines, body, done = cell.source.splitlines(), ast.parse(cell.source).body, 0
+        lines, body, done = cell.source.split("\n"), ast.parse(cell.source).body, 0
         for node in body:
             end = len(lines) if node is body[-1] else node.end_lineno
             found.append(Statement(node, "\n".join(lines[done:end])))
@@ -96,17 +98,25 @@ def split(code: list[NotebookNode]) -> list[Part]:
 
 
 def asked(parts: list[Part]) -> list[str]:
-    """Return what the first part's work defines and a check reads: what a student must supply."""
-    read = {name for _, check in parts for s in check for name in s.reads}
+    """Return what the first part's work defines and a check reads: what a student must supply.
+
+    And what the first lines of those functions and classes read, such as a default.
+    """
+    needed = {name for _, check in parts for s in check for name in s.reads}
+    for s in reversed(parts[0][0]):
+        if s.defines and s.binds & needed:
+            top = ast.unparse(hollow(ast.parse(s.text).body[0], ""))
+            needed |= names(symtable.symtable(top, "", "exec"))[0]
     bound = [name for s in parts[0][0] if not s.imports for name in sorted(s.binds)]
-    return [name for name in dict.fromkeys(bound) if name in read]
+    return [name for name in dict.fromkeys(bound) if name in needed]
 
 
 def hollow(node: ast.stmt, label: str) -> ast.stmt:
     """Leave of a function its signature and docstring, of a class those of its methods."""
     body = node.body[: ast.get_docstring(node) is not None]
     if isinstance(node, ast.ClassDef):
-        node.body = body + [hollow(n, label) for n in node.body if isinstance(n, ast.FunctionDef)]
+        methods = [hollow(n, label) for n in node.body if isinstance(n, ast.FunctionDef)]
+        node.body = body + methods or [ast.Pass()]
     else:
         text = f"Exercise {label}: `{node.name}` is not written yet."
         node.body = body + ast.parse(f"raise NotImplementedError({text!r})").body
@@ -145,8 +155,8 @@ def answer_cells(label: str, solution: list[NotebookNode]) -> list[NotebookNode]
     for i, (work, check) in enumerate(parts):
         wanted = asked(parts[i:])
         cell = new_code_cell(stub(label, work, wanted))
-        cells.append(graded(cell, f"{label}-work-{i + 1}", not wanted, True))
-        if wanted:
+        cells.append(graded(cell, f"{label}-work-{i + 1}", not check, True))
+        if check:
             guard = "require(" + ", ".join(f'"{name}"' for name in [label, *wanted]) + ")"
             text = re.sub(r"\n{3,}", "\n\n", "\n".join([guard, *(s.text for s in check)]))
             cells.append(graded(new_code_cell(text), f"{label}-check-{i + 1}", True, False))
@@ -157,17 +167,15 @@ def prose(text: str, attachments: dict, folder: Path) -> list[NotebookNode]:
     """Return a Markdown cell that carries its pictures, those from files as well, or nothing."""
     if left := DIRECTIVE.search(text) or TELLTALE.search(text):
         raise ValueError(f"{left[0].strip()!r}: a student would see it; is the tag missing?")
-    kept = {name: data for name, data in attachments.items() if f"attachment:{name}" in text}
+    kept: dict[str, dict] = {}
 
-    def attach(link: re.Match) -> str:
-        file = folder / link[0]
-        if not file.is_file():
-            return link[0]
-        kind, _ = mimetypes.guess_type(file)
-        kept[file.name] = {kind: base64.b64encode(file.read_bytes()).decode()}
-        return f"attachment:{file.name}"
+    def keep(name: str, kind: str, data: str) -> str:
+        name = re.sub(r"[^\w.-]", "-", name, flags=re.ASCII)
+        while kept.setdefault(name, {kind: data}) != {kind: data}:  # another picture's name
+            name = f"_{name}"
+        return f"attachment:{name}"
 
-    cell = new_markdown_cell(PICTURE.sub(attach, text).strip())
+    cell = new_markdown_cell(carry_pictures(text, attachments, folder, keep).strip())
     if kept:
         cell.attachments = nbformat.from_dict(kept)
     return [cell] if cell.source else []
@@ -190,7 +198,7 @@ def student_copy(notebook: NotebookNode, folder: Path) -> NotebookNode:
     Raises ValueError, naming the cell, for what cannot be copied without doubt.
     """
     cells: list[NotebookNode] = []
-    label, inside, solution = "", False, []
+    label, inside, solution, labels = "", False, [], set()
 
     def answer() -> list[NotebookNode]:
         if label and not inside:
@@ -205,8 +213,14 @@ def student_copy(notebook: NotebookNode, folder: Path) -> NotebookNode:
                 cells += answer()
                 inside, solution = False, []
                 label = cell.metadata.get("label", "") if EXERCISE.match(cell.source) else ""
-                if EXERCISE.match(cell.source) and not label:
-                    raise ValueError(f"{cell.source.splitlines()[0]!r}: an exercise needs a label")
+                if EXERCISE.match(cell.source) and not LABEL.fullmatch(label):
+                    heading = cell.source.splitlines()[0]
+                    raise ValueError(
+                        f"{heading!r}: an exercise needs a label of letters and digits"
+                    )
+                if label in labels:
+                    raise ValueError(f"{label} is the label of two exercises")
+                labels |= {label} - {""}
             if part and not label:
                 raise ValueError(f"the tag {part.pop()!r} stands outside of an exercise")
             if part and not code and begins and inside:
@@ -240,7 +254,7 @@ def main() -> None:
     for path in chapters():
         if path.parent != ROOT / "book":
             try:
-                copy = student_copy(nbformat.read(path, as_version=4), path.parent)
+                copy = student_copy(read(path), path.parent)
             except ValueError as error:
                 sys.exit(f"{path.relative_to(ROOT)}, {error}; no copy is written")
             copies[STUDENT / path.relative_to(ROOT / "book")] = copy

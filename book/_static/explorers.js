@@ -36,11 +36,9 @@ function savedModels(root) {
 }
 
 /** A buffer, which Jupyter saves as base64. */
-const bytes = (text) =>
-  new DataView(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
+const bytes = (text) => new DataView(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
 
-const same = (a, b) =>
-  a === b || (!ArrayBuffer.isView(a) && JSON.stringify(a) === JSON.stringify(b));
+const same = (a, b) => a === b || (!ArrayBuffer.isView(a) && JSON.stringify(a) === JSON.stringify(b));
 
 /** A model kept in the page: a function that gives it as one of its users sees it, whose `off` leaves
  *  the handlers of the others. */
@@ -72,12 +70,14 @@ function pageModel(saved, widget_manager) {
 }
 
 /** Import a widget's module and add a style sheet, from its text or its address, once for each. */
+const ABSENT = "its code, or what that loads from elsewhere, does not come. Is there a network?";
 const loaded = new Map(), isAddress = (text) => /^https?:\/\//.test(text);
 const once = (source, load) => loaded.get(source) ?? loaded.set(source, load()).get(source);
 const module = (source) => once(source, () => {
-  if (isAddress(source)) return import(source);
-  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-  return import(url).finally(() => URL.revokeObjectURL(url));
+  const url = isAddress(source) ? source : URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  return import(url).finally(() => URL.revokeObjectURL(url)).catch((error) => { // worded by each browser its way
+    throw error instanceof TypeError && /import|module/i.test(error.message) ? Error(ABSENT) : error;
+  });
 });
 const style = (sheet) => sheet && once(sheet, () => document.head.appendChild(isAddress(sheet)
   ? Object.assign(document.createElement("link"), { rel: "stylesheet", href: sheet })
