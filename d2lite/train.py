@@ -139,7 +139,7 @@ def fit(
 
     Args:
         model: Maps images (N, C, H, W) to scores (N, number of classes), or whatever ``loss`` makes
-            of it. It is left on ``device``, in evaluation mode.
+            of it. It is left in evaluation mode, and on the device where it was.
         train: What to learn from: ``LabelledImages``, a ``TensorDataset``, or tensors whose first
             axis is N, in a tuple or a list; or one such tensor.
         test: What to test on after each epoch.
@@ -181,6 +181,7 @@ def fit(
     3
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    home = next(model.parameters()).device
     model.to(device).zero_grad()
     sets = {"train": train} if test is None else {"train": train, "test": test}
     memory_format = try_out(model, loss, sets, batch_size, device)
@@ -227,7 +228,7 @@ def fit(
             history.interrupted = True
         finally:
             put_in_order(model, torch.contiguous_format)
-            model.eval().zero_grad()
+            model.eval().to(home).zero_grad()
     history.seconds = time.perf_counter() - start
     return history
 
