@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import student
-from notebooks import ROOT, chapters
+from notebooks import FOLDED, ROOT, chapters
 from student import REQUIRE, Statement, answer_cells, asked, split, student_copy
 
 CHAPTERS = [path for path in chapters() if path.parent != ROOT / "book"]
@@ -119,7 +119,7 @@ def test_a_copy_is_clean_and_whole(chapter: NotebookNode) -> None:
     nbformat.validate(copy)
     for cell in copy.cells:
         assert "#### Solution" not in cell.source
-        assert set(cell.metadata) <= {"nbgrader", "jupyter"}
+        assert set(cell.metadata) <= {"nbgrader", *FOLDED}
         if cell.cell_type == "code":
             assert cell.outputs == [] and cell.execution_count is None
     assert set(copy.metadata) == {"kernelspec"}
