@@ -15,15 +15,13 @@ THREADS = 2
 ROOT = os.environ.get("FASHION_MNIST", "/usr/share/datasets/fashion-mnist")
 
 
-def save(
-    name: str, head: Iterable[str], rows: Iterable[Iterable[object]], measured_on: str = "machine"
-) -> None:
-    """Write ``name.csv`` beside this file, and the machine's ``measured_on.csv``; print the rows.
+def save(name: str, head: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write ``name.csv`` beside this file, and ``machine.csv``; print the rows.
 
-    Tables that name one machine were measured on one: repeat all of them, or take a new name.
+    All tables were measured on one machine: on another one, repeat all of them.
     """
     table = [list(head), *map(list, rows)]
-    for file, contents in {name: table, measured_on: [["Part", "Machine"], *machine()]}.items():
+    for file, contents in {name: table, "machine": [["Part", "Machine"], *machine()]}.items():
         with open(FOLDER / f"{file}.csv", "w", newline="", encoding="utf-8") as stream:
             csv.writer(stream, lineterminator="\n").writerows(contents)
     for row in table:

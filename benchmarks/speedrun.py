@@ -223,7 +223,7 @@ def take_time() -> None:
             f"{seconds:.1f}", f"{median(epochs) * seconds:.0f}" if epochs else "–",
         ])  # fmt: skip
     head = ["Way", "Epochs", "Accuracy (%)", "Seconds an epoch", "Seconds"]
-    save("speedrun", head, rows, measured_on="machine-with-amx")
+    save("speedrun", head, rows)
 
 
 def measure_accuracy(wanted: list[str]) -> None:
