@@ -3,10 +3,12 @@
 From Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from d2lite.schedules import triangular
 
 
 def turned_and_others(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
@@ -56,3 +58,43 @@ class Muon(torch.optim.Optimizer):
             moves = orthogonalized([update.flatten(1) for update in ahead])
             for kernel, move in zip(kernels, moves, strict=True):
                 kernel.add_(move.view_as(kernel), alpha=-lr)
+
+
+def train(
+    network: nn.Module,
+    loss: Callable[..., Tensor],
+    data: Sequence[Tensor],
+    batches: Sequence[Tensor],
+    lr: float,
+    muon: float = 0,
+    bfloat16: bool = False,
+) -> nn.Module:
+    """Train a detector once on each batch; return it in evaluation mode.
+
+    Args:
+        network: Stays where it is, its weights in channels_last.
+        loss: As ``d2lite.train.fit`` takes it.
+        data: Images, boxes and labels.
+        batches: Positions of the examples.
+        lr: Of AdamW, at the top of a rise over a fifth of the steps and a fall.
+        muon: The same for Muon, which turns the kernels of hidden convolutions; 0 if AdamW has all.
+        bfloat16: Whether to compute the loss in autocast.
+    """
+    network = network.to(memory_format=torch.channels_last)
+    kernels, others = turned_and_others(network) if muon else ([], [*network.parameters()])
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, lr=lr)]
+    if kernels:
+        optimizers.append(Muon(kernels, lr=muon))
+    factor = triangular(len(batches))
+    schedules = [torch.optim.lr_scheduler.LambdaLR(o, factor) for o in optimizers]
+    for chosen in batches:
+        images, *targets = (part[chosen] for part in data)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            error = loss(network, images, *targets)
+        network.zero_grad()
+        error.backward()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+    return network.eval()

@@ -43,7 +43,7 @@ from itertools import chain
 from pathlib import Path
 
 import torch
-from muon import Muon, turned_and_others
+from muon import train
 from table import write_table
 from torch import Tensor, nn
 from torchvision import ops
@@ -67,7 +67,6 @@ from d2lite.nets.faster_rcnn import (
     propose,
     rpn_loss,
 )
-from d2lite.schedules import triangular
 from d2lite.selective_search import selective_search
 from d2lite.train import fit
 
@@ -349,26 +348,11 @@ def both_losses(
 def a_minute(way: str, rate: float, seed: int, pilot: bool = False) -> list:
     """Train a detector for a minute; the row of the table."""
     torch.manual_seed(seed)
-    network = FasterRCNN().to(memory_format=torch.channels_last)
-    optimizers: list[torch.optim.Optimizer]
-    if "Muon" in way:
-        kernels, others = turned_and_others(network)
-        optimizers = [Muon(kernels, lr=rate), torch.optim.AdamW(others, lr=ADAMW)]
-    else:
-        optimizers = [torch.optim.AdamW(network.parameters(), lr=rate)]
-    schedules = [torch.optim.lr_scheduler.LambdaLR(o, triangular(STEPS)) for o in optimizers]
-    data, start = many(8000 if pilot else 10_000), time.process_time()
-    for chosen in torch.randperm(len(data[0])).split(32):
-        images, boxes, labels = (part[chosen] for part in data)
-        images = images.contiguous(memory_format=torch.channels_last)
-        error = both_losses(network, images, boxes, labels, way)
-        network.zero_grad()
-        error.backward()
-        for optimizer, schedule in zip(optimizers, schedules, strict=True):
-            optimizer.step()
-            schedule.step()
+    network, data = FasterRCNN(), many(8000 if pilot else 10_000)
+    error, start = functools.partial(both_losses, way=way), time.process_time()
+    rates = (ADAMW, rate) if "Muon" in way else (rate, 0)
+    train(network, error, data, torch.randperm(len(data[0])).split(32), *rates)
     seconds = round(time.process_time() - start, 1)
-    network.eval()
     aps: list = [""] * 3 if not pilot else []
     part = CHOOSE if pilot else fresh()
     with torch.no_grad():
