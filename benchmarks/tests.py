@@ -1,10 +1,11 @@
-"""How long do the tests take, beside those of another commit?
+"""How long do the tests take, at commits before and after they were made faster?
 
-    python benchmarks/tests.py [COMMIT]
+    python benchmarks/tests.py [COMMIT ...]
 
-`make test` runs in a clone of the commit and then in the working tree, with the same `.venv`, on a
-machine that does nothing else. The seconds are those that pytest reports. All output goes to
-`_build/tests-before.log` and `_build/tests-after.log`.
+`make test` runs in a clone of each commit, with the `.venv` of this one, on a machine that does
+nothing else. Between the first and the second of the default commits the checks are the same, and
+some more; `HEAD` has all that later chapters added. The seconds are those that pytest reports, of
+tests that pass or fail; all output goes to `_build/tests-COMMIT.log`.
 """
 
 import os
@@ -17,8 +18,7 @@ from tempfile import TemporaryDirectory
 from results import save
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMIT = "e0feac9"  # before the tests were made faster
-PARTS = ["Package and site in a browser", "Notebooks"]
+COMMITS = ["e0feac9", "b1a0032"]
 SUMMARY = re.compile(r"^=+ (.*) in ([\d.]+)s.* =+$", re.MULTILINE)
 
 
@@ -31,27 +31,31 @@ def measure(tree: Path, log: Path) -> list[tuple[int, float]]:
     with log.open("w", encoding="utf-8") as file:
         subprocess.run(command, cwd=tree, env=environment, stdout=file, stderr=subprocess.STDOUT)
     found = SUMMARY.findall(log.read_text(encoding="utf-8"))
-    assert len(found) == len(PARTS), f"not run to the end: see {log}"
+    assert len(found) == 2, f"not run to the end: see {log}"
     counts = [re.findall(r"(\d+) (?:passed|failed|skipped|error)", text) for text, _ in found]
     return [(sum(map(int, n)), float(took)) for n, (_, took) in zip(counts, found, strict=True)]
 
 
-def main(commit: str) -> None:
-    """Measure the commit, then the working tree."""
-    with TemporaryDirectory() as folder:
-        clone = Path(folder) / "clone"
-        subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
-        subprocess.run(["git", "checkout", "--quiet", commit], cwd=clone, check=True)
-        (clone / ".venv").symlink_to((ROOT / ".venv").resolve())
-        before = measure(clone, ROOT / "_build" / "tests-before.log")
-    after = measure(ROOT, ROOT / "_build" / "tests-after.log")
-    rows = [
-        [part, old, f"{was:.0f}", new, f"{now:.0f}", f"{now / was:.2f}"]
-        for part, (old, was), (new, now) in zip(PARTS, before, after, strict=True)
-    ]
-    head = ["Part", f"Tests at {commit}", "Seconds", "Tests now", "Seconds now", "Ratio"]
+def main(commits: list[str]) -> None:
+    """Measure the commits in turn, and compare each with the first."""
+    rows, first = [], None
+    for commit in commits:
+        with TemporaryDirectory() as folder:
+            clone = Path(folder) / "clone"
+            subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+            subprocess.run(["git", "checkout", "--quiet", commit], cwd=clone, check=True)
+            (clone / ".venv").symlink_to((ROOT / ".venv").resolve())
+            parts = measure(clone, ROOT / "_build" / f"tests-{commit}.log")
+        first = first or parts
+        row = [commit]
+        for (count, took), (_, before) in zip(parts, first, strict=True):
+            row += [f"{count:,}", f"{took:.0f}", f"{took / before:.2f}"]
+        rows.append(row)
+        print(row, flush=True)
+    head = ["Commit", "Tests of package and site", "Seconds", "Ratio", "Notebook cells", "Seconds",
+            "Ratio"]  # fmt: skip
     save("tests", head, rows)
 
 
 if __name__ == "__main__":
-    main(*(sys.argv[1:] or [COMMIT]))
+    main(sys.argv[1:] or COMMITS)

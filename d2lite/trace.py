@@ -186,8 +186,6 @@ def trace(model: nn.Module, input_shape: Shape, dtype: torch.dtype | None = None
 def count_parameters(model: nn.Module) -> int:
     """Count the numbers that training may change: parameters that require a gradient, each once.
 
-    ``trace`` counts all parameters, layer by layer.
-
     >>> count_parameters(nn.Conv2d(3, 64, kernel_size=7))
     9472
     """
@@ -242,11 +240,8 @@ def run(model: nn.Module, x: Tensor, uses: Uses | None = None) -> list[Call]:
         ValueError: If the model fails; the message names the layer and the shape that it received.
     """
     # A parametrized layer, such as one with weight_norm, is a layer, and so are not its parts.
-    names = {
-        module: name
-        for name, module in model.named_modules()
-        if "parametrizations" not in name.split(".")
-    }
+    named = model.named_modules()
+    names = {module: name for name, module in named if "parametrizations" not in name.split(".")}
     for module, name in names.items():
         if isinstance(module, torch.jit.ScriptModule):
             raise ValueError(

@@ -8,18 +8,20 @@ from torchvision.models.detection._utils import BoxCoder, Matcher
 from d2lite.boxes import box_iou
 from d2lite.data import scenes
 from d2lite.nets.faster_rcnn import (
-    SHAPES,
     WEIGHTS,
     FasterRCNN,
     as_rois,
-    decode,
     detections,
-    encode,
     fast_rcnn_loss,
-    label_anchors,
     loss,
-    make_anchors,
     match_regions,
+)
+from d2lite.nets.rpn import (
+    SHAPES,
+    decode,
+    encode,
+    label_anchors,
+    make_anchors,
     overlaps,
     propose,
     rpn_loss,

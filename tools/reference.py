@@ -14,7 +14,12 @@ from sphinx.config import Config
 from notebooks import ROOT
 
 # What the package keeps to itself.
-INTERNAL = {"d2lite.checks", "d2lite.receptive_field_rules", "d2lite.receptive_field_windows"}
+INTERNAL = {
+    "d2lite.boxes.rules",
+    "d2lite.checks",
+    "d2lite.receptive_field_rules",
+    "d2lite.receptive_field_windows",
+}
 SECTION = re.compile(r"^(Args|Attributes|Raises|Returns|Yields):\n((?:    .*\n|\n)+)", re.MULTILINE)
 FIELDS = {"Args": "param", "Attributes": "ivar", "Raises": "raises"}
 # Code, doctests and *emphasis* are as reStructuredText has them; other such signs mean themselves.

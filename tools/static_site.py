@@ -22,8 +22,12 @@ from sphinx.application import Sphinx
 from sphinxcontrib import katex
 
 ICON = re.compile(r"\.fa-[\w-]+:before(?:,\.fa-[\w-]+:before)*\{content:\"\\[0-9a-f]+\"\}")
+ICONS = re.compile(r'<script defer src="[^"]*/fontawesome\.js[^"]*"></script>\s*')
 CODE_POINT = re.compile(r"(?:content:|--pst-icon-[\w-]+: ?)\"\\([0-9a-f]{2,5})\"")
 STYLE_SHEET = re.compile(r'<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="([^"?]*)[^"]*"[^>]*>\s*')
+SCRIPT = re.compile(
+    r'<script(?P<when>(?: defer="defer")?) src="(?P<file>[^"?:]*\.js)[^"]*"></script>\s*'
+)
 FONT = re.compile(r'<script class="fonts">.*?</script>\s*')
 # And the colours of the theme at once, which else come after the first paint and move lines.
 PRELOAD = """<script class="fonts">if (document.documentElement.dataset.theme == "auto")
@@ -121,9 +125,13 @@ def keep_used_icons(app: Sphinx, exception: Exception | None) -> None:
     if exception:
         return
     static = Path(app.outdir) / "_static"
-    (static / "scripts" / "fontawesome.js").write_text("// Icons come from the fonts.\n")
+    (static / "scripts" / "fontawesome.js").unlink(missing_ok=True)
 
-    pages = "".join(page.read_text(encoding="utf-8") for page in Path(app.outdir).rglob("*.html"))
+    pages = ""
+    for page in Path(app.outdir).rglob("*.html"):
+        pages += (text := page.read_text(encoding="utf-8"))
+        if ICONS.search(text):
+            page.write_text(ICONS.sub("", text), encoding="utf-8")
     scripts = "".join(script.read_text(encoding="utf-8") for script in static.rglob("*.js"))
     used = set(re.findall(r"fa-[\w-]+", pages + scripts))
 
@@ -229,6 +237,47 @@ def join_styles(app: Sphinx, exception: Exception | None) -> None:
         head, _, rest = FONT.sub("", text).partition(STYLE_SHEET.search(text)[0])
         text = head + "\n".join(links) + "\n" + STYLE_SHEET.sub("", rest)
         page.write_text(text, encoding="utf-8")
+
+
+def join_scripts(app: Sphinx, exception: Exception | None) -> None:
+    """Make two scripts of those in a page's head, which wait alike: strict ones, and all others."""
+    if exception:
+        return
+    out = Path(app.outdir).resolve()
+    static, folder = out / "_static", out / "_static" / "scripts"
+
+    def join(names: tuple[str, ...]) -> str:
+        """Write the scripts of these names into one; its name, and a version."""
+        text = "".join((static / name).read_text(encoding="utf-8").strip() + "\n" for name in names)
+        file = folder / f"joined-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}.js"
+        file.write_text(f"/* {' '.join(names)} */\n{text}", encoding="utf-8")
+        return f"{file.name}?v={hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    for file in folder.glob("joined-*.js"):  # of pages that this build left as they are
+        join(tuple(file.read_text(encoding="utf-8").partition(" */")[0][3:].split()))
+    for page in out.rglob("*.html"):
+        if {"_static", "slides"} & set(page.relative_to(out).parts):
+            continue
+        text = page.read_text(encoding="utf-8")
+        head, end, rest = text.partition("</head>")
+        found = [script for script in SCRIPT.finditer(head) if "/joined-" not in script["file"]]
+        groups: dict[tuple[str, bool], list[str]] = {}
+        for script in found:
+            name = os.path.relpath((page.parent / script["file"]).resolve(), static)
+            code = re.sub(
+                r"/\*.*?\*/", "", (static / name).read_text(encoding="utf-8"), flags=re.DOTALL
+            )
+            groups.setdefault((script["when"], code.strip().startswith('"use strict"')), []).append(
+                name
+            )
+        if found:
+            root = os.path.relpath(folder, page.parent)
+            links = "".join(
+                f'<script{when} src="{root}/{join(tuple(names))}"></script>\n'
+                for (when, _), names in groups.items()
+            )
+            before, _, after = head.partition(found[0][0])
+            page.write_text(before + links + SCRIPT.sub("", after) + end + rest, encoding="utf-8")
 
 
 def keep_room(app: Sphinx, exception: Exception | None) -> None:
@@ -447,7 +496,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", describe)
     in_order = (
         keep_used_icons, keep_used_letters, drop_source_maps, size_pictures, keep_room, lighten,
-        join_styles, load_when_needed, set_apart, redirect,
+        join_styles, load_when_needed, join_scripts, set_apart, redirect,
     )  # fmt: skip
     for change in in_order:  # after the theme, which writes the colours of code when all is built
         app.connect("build-finished", change, priority=900)

@@ -52,16 +52,18 @@ from d2lite.boxes import evaluate_detections
 from d2lite.data import Scenes, fashion_mnist, scenes
 from d2lite.nets.faster_rcnn import (
     BINS,
-    RPN,
-    SHAPES,
     FasterRCNN,
     as_rois,
     backbone,
     box_head,
     detections,
     head_loss,
-    label_anchors,
     loss,
+)
+from d2lite.nets.rpn import (
+    RPN,
+    SHAPES,
+    label_anchors,
     make_anchors,
     overlaps,
     propose,
