@@ -2,8 +2,9 @@
 
     python benchmarks/tests.py [COMMIT ...]
 
-`make test` runs in a clone of each commit, with the `.venv` of this one, on a machine that does
-nothing else. Between the first and the second of the default commits the checks are the same, and
+`make test` runs in a clone of each commit, with the `.venv` of this one and what it lacks of the
+commit's pins, on a machine that does nothing else. Between the first and the second of the default
+commits the checks are the same, and
 some more; `HEAD` has all that later chapters added. The seconds are those that pytest reports, of
 tests that pass or fail; all output goes to `_build/tests-COMMIT.log`.
 """
@@ -12,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,11 +24,23 @@ COMMITS = ["e0feac9", "b1a0032"]
 SUMMARY = re.compile(r"^=+ (.*) in ([\d.]+)s.* =+$", re.MULTILINE)
 
 
-def measure(tree: Path, log: Path) -> list[tuple[int, float]]:
+def missing(tree: Path, folder: Path) -> Path:
+    """Install what a commit pins and this environment has in no version."""
+    pins = re.findall(r"^([\w.-]+)(==\S+)$", (tree / "requirements.txt").read_text(), re.MULTILINE)
+    here = {re.sub("[-_.]+", "-", d.metadata["Name"].lower()) for d in distributions()}
+    lacking = [name + version for name, version in pins if name not in here]
+    if lacking:
+        command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps"]
+        subprocess.run([*command, "--target", folder, *lacking], check=True)
+    return folder
+
+
+def measure(tree: Path, log: Path, extra: Path) -> list[tuple[int, float]]:
     """Run both parts in a folder, failures or not; return the tests and the seconds of each."""
     # The environment is there: neither build it nor stop at a test that fails.
     command = ["make", "--ignore-errors", "--old-file=.venv/.all", "--old-file=.venv/.book", "test"]
-    environment = os.environ | {"PYTHONPATH": str(tree), "D2LITE_REQUIRE_BROWSER": "1"}
+    path = os.pathsep.join(map(str, (tree, extra)))
+    environment = os.environ | {"PYTHONPATH": path, "D2LITE_REQUIRE_BROWSER": "1"}
     log.parent.mkdir(exist_ok=True)
     with log.open("w", encoding="utf-8") as file:
         subprocess.run(command, cwd=tree, env=environment, stdout=file, stderr=subprocess.STDOUT)
@@ -45,7 +59,8 @@ def main(commits: list[str]) -> None:
             subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
             subprocess.run(["git", "checkout", "--quiet", commit], cwd=clone, check=True)
             (clone / ".venv").symlink_to((ROOT / ".venv").resolve())
-            parts = measure(clone, ROOT / "_build" / f"tests-{commit}.log")
+            extra = missing(clone, Path(folder) / "extra")
+            parts = measure(clone, ROOT / "_build" / f"tests-{commit}.log", extra)
         first = first or parts
         row = [commit]
         for (count, took), (_, before) in zip(parts, first, strict=True):

@@ -300,12 +300,16 @@ def median_and_range(values: Any, digits: int = 0) -> str:
 
     >>> median_and_range([90.2, 91.4, 90.6], digits=1)
     '90.6 (90.2–91.4)'
+    >>> median_and_range([-0.4, 0.2, 1.3], digits=1), median_and_range([90.2])
+    ('0.2 (−0.4 to 1.3)', '90')
     """
     values = np.asarray(values, dtype=float)
     middle, low, high = (
-        f"{value:.{digits}f}" for value in (np.median(values), values.min(), values.max())
+        f"{round(float(value), digits) + 0:.{digits}f}".replace("-", "−")  # + 0: no −0
+        for value in (np.median(values), values.min(), values.max())
     )
-    return f"{middle} ({low}–{high})"
+    to = " to " if "−" in low else "–"
+    return f"{middle} ({low}{to}{high})" if values.size > 1 else middle
 
 
 def _as_many_as_the_head(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -15,9 +15,9 @@ have no test.
   Both arms of 4 × 4 also for three times as long, at the rate of the short run.
 - ``fcn``: the way down of that U-Net, made wider until there are as many multiply-adds as in the
   U-Net, 9 million (and more weights: 195,000 against 121,000); then scores of the smallest map,
-  enlarged eight times (8s, also for three times as long), or scores of all earlier maps added to
-  them on the way (1s). Narrow: 116,000 weights, 5 million multiply-adds. Seeds 0 to 2 (of the short
-  8s, 0 to 4).
+  enlarged eight times (8s), or scores of one, two, or all three earlier maps added to them on the
+  way (4s, 2s, 1s). 8s and 1s also for three times as long. Narrow: 116,000 weights, 5 million
+  multiply-adds. Seeds 0 to 2 (of the short 8s, 0 to 4).
 - ``heads``: scenes of all ten kinds at full size, the chapter's mask head, trained in true boxes,
   300 steps of 10 scenes: a sigmoid in a mask for each class, of which the true one learns; one mask
   for all classes; or a softmax over ten classes and the background, which is each pixel of the box
@@ -413,12 +413,13 @@ def skips() -> Iterator[list]:
 
 def fcn() -> Iterator[list]:
     """Scores of one map or several, against maps put beside."""
-    arms = {"8s": (WIDE, 1), "1s": (WIDE, 4), "1s, narrow": (NARROW, 4)}
+    arms = {"8s": (WIDE, 1), "4s": (WIDE, 2), "2s": (WIDE, 3), "1s": (WIDE, 4)}
+    arms["1s, narrow"] = NARROW, 4
     for name, (channels, levels) in arms.items():
         make, row = functools.partial(FCN, channels, levels), []
         for row in arm(["fcn", name, "4 × 4", EPOCHS], semantic(make, by_class=True), seeds=3):
             yield row
-        if name == "8s":  # does it only take longer?
+        if name in ("8s", "1s"):  # does it only take longer?
             long = semantic(make, 3 * EPOCHS, by_class=True)
             for seed in range(3):
                 yield once(["fcn", name, "4 × 4", 3 * EPOCHS], long, float(row[4]), seed)

@@ -27,7 +27,8 @@ regions of each scene in a step. All have the chapter's backbone and head, with 
   both in turn, in one process: a step of Faster R-CNN takes 1.96 times as long. By AdamW alone; and
   with Muon, at a rate of its own, for the kernels of hidden convolutions, and AdamW for the rest.
   Rates were chosen by as many steps (``pilot``), learning from scenes of garments 0 to 7,999. At
-  the same rates also with anchors labeled by 0.5/0.5 in place of 0.7/0.3.
+  the same rates also with anchors labeled by 0.5/0.5 in place of 0.7/0.3. The latter
+  also for as many steps as YOLO has in its minute, which take two (``equal steps``).
 
 Those of the ladder and of the strides are tried at three rates with one seed, and at further ones
 as long as the best is the lowest or the highest that was tried; then, at the best, with two more
@@ -329,6 +330,7 @@ def once(kind: str, way: str, rate: float, seed: int, run: Callable) -> list:
 # ---- One minute ----------------------------------------------------------------------------------
 
 STEPS = 306  # of 32 scenes: a minute
+ONE_STAGE_STEPS = 600
 ADAMW = 0.008  # its rate beside Muon
 AP = "Choosing AP"
 
@@ -347,10 +349,11 @@ def both_losses(
     return first + head_loss(lambda rois: model.name(maps, rois), found, boxes, labels)
 
 
-def a_minute(way: str, rate: float, seed: int, pilot: bool = False) -> list:
+def a_minute(way: str, rate: float, seed: int, kind: str = "minute") -> list:
     """Train a detector for a minute; the row of the table."""
     torch.manual_seed(seed)
-    network, data = FasterRCNN(), many(8000 if pilot else 10_000)
+    pilot, steps = kind == "pilot", ONE_STAGE_STEPS if kind == "equal steps" else STEPS
+    network, data = FasterRCNN(), many(8000 if pilot else 10_000, steps)
     error, start = functools.partial(both_losses, way=way), time.process_time()
     rates = (ADAMW, rate) if "Muon" in way else (rate, 0)
     train(network, error, data, torch.randperm(len(data[0])).split(32), *rates)
@@ -362,14 +365,13 @@ def a_minute(way: str, rate: float, seed: int, pilot: bool = False) -> list:
     ap = evaluate_detections(said, [part[i][1] for i in range(len(part))], classes=10)
     aps += [round(100 * x.nanmean().item(), 1) for x in (ap[0], ap[5], ap)]
     aps += [""] * (6 - len(aps))
-    kind = "pilot" if pilot else "minute"
-    return [kind, way, 4, rate, STEPS, seed, *aps, "", "", "", seconds, *[""] * 5]
+    return [kind, way, 4, rate, steps, seed, *aps, "", "", "", seconds, *[""] * 5]
 
 
 @functools.cache
-def many(garments: int) -> tuple[Tensor, ...]:
-    """Scenes to learn from, of the first garments: as many as a minute sees."""
-    return scenes(32 * STEPS, seed=10, garments=fashion_mnist()[0][:garments]).tensors
+def many(garments: int, steps: int) -> tuple[Tensor, ...]:
+    """Scenes to learn from, of the first garments: as many as so many steps see."""
+    return scenes(32 * steps, seed=10, garments=fashion_mnist()[0][:garments]).tensors
 
 
 @functools.cache
@@ -380,7 +382,8 @@ def fresh() -> Scenes:
 
 def minutes() -> Iterator[list]:
     """Rates of Faster R-CNN, then its minute; by AdamW, and with Muon."""
-    pilot = functools.partial(a_minute, pilot=True)
+    pilot = functools.partial(a_minute, kind="pilot")
+    equal = functools.partial(a_minute, kind="equal steps")
     for rule, rates, more in (
         ("", [0.001, 0.002, 0.004], {0.001: 0.0005, 0.004: 0.008, 0.008: 0.016}),
         (", Muon", [0.02, 0.05, 0.1], {0.02: 0.01, 0.1: 0.2, 0.2: 0.4}),
@@ -393,6 +396,8 @@ def minutes() -> Iterator[list]:
         for way in (f"two stages{rule}", f"two stages, 0.5/0.5{rule}"):
             for seed in range(3):
                 yield once("minute", way, best, seed, a_minute)
+        for seed in range(3):
+            yield once("equal steps", f"two stages, 0.5/0.5{rule}", best, seed, equal)
 
 
 ARMS = [("stride", way, 16) for way in ("RoIPool", "RoIAlign")]
