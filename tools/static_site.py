@@ -10,6 +10,7 @@ import struct
 import subprocess
 import textwrap
 import time
+from base64 import b64encode
 from html import escape, unescape
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,7 +23,14 @@ from sphinx.application import Sphinx
 from sphinxcontrib import katex
 
 ICON = re.compile(r"\.fa-[\w-]+:before(?:,\.fa-[\w-]+:before)*\{content:\"\\[0-9a-f]+\"\}")
+COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 ICONS = re.compile(r'<script defer src="[^"]*/fontawesome\.js[^"]*"></script>\s*')
+# What takes no room in a section: folded code and answers, scripts, formulas as they are read.
+FOLDED = re.compile(r"<(details|script|style|math)\b.*?</\1>", re.DOTALL)
+AHEAD = re.compile(
+    r'(?:<!-- Pre-loaded scripts .*? -->\s*)?<link rel="preload" as="script"[^>]*>\s*'
+)
+BOXES = re.compile(r'document\.querySelectorAll\(\["pre",[^\]]*\]\.join\(", "\)\)')
 CODE_POINT = re.compile(r"(?:content:|--pst-icon-[\w-]+: ?)\"\\([0-9a-f]{2,5})\"")
 STYLE_SHEET = re.compile(r'<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="([^"?]*)[^"]*"[^>]*>\s*')
 SCRIPT = re.compile(
@@ -52,9 +60,10 @@ max-width: 34rem; padding: 0 1rem }}</style>
 <a href="{0}">The first page</a> lists all chapters, and <a href="{0}search.html">the search</a>
 finds words in them.</p></main></html>
 """
-# Scripts that need not hold up the first paint: all but the settings, which lines in a page read,
-# and Sphinx's, which would wipe the history's state before `share.js` has read it.
-AFTERWARDS = re.compile(r"^(?!.*(documentation_options|doctools|sphinx_highlight)).*\.js")
+# Scripts that need not hold up the first paint: all but the settings, which lines in a page read.
+AFTERWARDS = re.compile(r"^(?!.*documentation_options).*\.js")
+# These would wipe the history's state before `share.js` has read it.
+LAST = ("doctools.js", "sphinx_highlight.js")
 LARGE = 150_000  # characters of an explorer's state
 STATE = re.compile(
     r"""((?:<|&lt;)script type=("|&quot;)application/vnd\.jupyter\.widget-state\+json\2"""
@@ -68,15 +77,16 @@ for (const page of [window, frameElement?.ownerDocument.defaultView])
 for (const sign of ["pointermove", "pointerdown", "keydown", "scroll", "focusin"])
 page?.addEventListener(sign, used, {{ passive: true }}); }})]).then(() =>
 document.head.append(Object.assign(document.createElement("script"), {{ src: "{}" }})));"""
-EXPLORER = """document.head.append(Object.assign(document.createElement("script"), {{
+SAVED = """document.head.append(Object.assign(document.createElement("script"), {{
   type: "application/vnd.jupyter.widget-state+json", textContent: {} }}));
-for (const place of document.querySelectorAll("[data-widget=waiting]")) {{
+"""
+MOUNT = """for (const place of document.querySelectorAll("[data-widget=waiting]")) {
   delete place.dataset.widget;
   mountWidgets(place.parentElement);
-}}
+}
 """
 FONTS = [f"fonts/{name}.woff2" for name in ("sans", "sans-italic", "mono")]  # needed at once
-FONTS_OF_FORMULAS = [f"katex/fonts/KaTeX_{name}.woff2" for name in ("Main-Regular", "Math-Italic")]
+FONTS_OF_FORMULAS = {"KaTeX_Main-Regular": "normal", "KaTeX_Math-Italic": "italic"}
 
 
 def prepare_katex(app: Sphinx | None = None) -> None:
@@ -167,6 +177,14 @@ def keep_used_letters(app: Sphinx, exception: Exception | None) -> None:
         )  # fmt: skip
 
 
+def leave_measuring(app: Sphinx, exception: Exception | None) -> None:
+    """Let the theme measure no boxes: `scrolling.js` does it where they are seen."""
+    theme = Path(app.outdir) / "_static" / "scripts" / "pydata-sphinx-theme.js"
+    if exception is None:
+        text = theme.read_text(encoding="utf-8")
+        theme.write_text(BOXES.sub("[]", text), encoding="utf-8")
+
+
 def used_rules(sheet: str, words: set[str]) -> str:
     """Leave out of a style sheet what no page can show: rules for classes that none has."""
 
@@ -210,11 +228,13 @@ def join_styles(app: Sphinx, exception: Exception | None) -> None:
         sheets |= dict.fromkeys(
             (page.parent / link).resolve() for link in STYLE_SHEET.findall(text)
         )
+    formulas = static / "formulas.css"
     sheets.pop(joined, None)
+    sheets.pop(formulas, None)
 
     def moved(sheet: Path) -> str:
         """Its text and what it imports, with addresses as they are from `_static`."""
-        text = re.sub(r"/\*.*?\*/", "", sheet.read_text(encoding="utf-8"), flags=re.DOTALL)
+        text = COMMENT.sub("", sheet.read_text(encoding="utf-8"))
         text = re.sub(
             r"url\((?!['\"]?(?:data:|#))['\"]?([^)]*?)['\"]?\)",
             lambda url: f"url({os.path.relpath(sheet.parent / url[1], static)})",
@@ -227,20 +247,31 @@ def join_styles(app: Sphinx, exception: Exception | None) -> None:
     names = " ".join(os.path.relpath(sheet, static) for sheet in sheets)
     text = f"/*\n{names}\n*/\n" + used_rules("\n".join(map(moved, sheets)), words)
     joined.write_text(text, encoding="utf-8")
-    version = hashlib.sha256(text.encode()).hexdigest()[:8]
+    # With the fonts within, so that no formula is drawn without them.
+    faces = ""
+    for name, style in FONTS_OF_FORMULAS.items():
+        font = (static / "katex" / "fonts" / f"{name}.woff2").read_bytes()
+        source = f'url(data:font/woff2;base64,{b64encode(font).decode()}) format("woff2")'
+        family = name.partition("-")[0]
+        faces += f"@font-face{{font-family:{family};font-style:{style};src:{source}}}\n"
+    formulas.write_text(faces, encoding="utf-8")
+    versions = {s: hashlib.sha256(s.read_bytes()).hexdigest()[:8] for s in (joined, formulas)}
     for page, text in texts.items():
         root = os.path.relpath(static, page.parent)
         # Not as a link: from a file, which has no origin, a browser would refuse it aloud.
-        fonts = FONTS + FONTS_OF_FORMULAS * ('class="katex"' in text)
-        links = [PRELOAD.format(f"{root}/", fonts)]
-        links.append(f'<link rel="stylesheet" href="{root}/styles.css?v={version}">')
+        links = [PRELOAD.format(f"{root}/", FONTS)]
+        for sheet in (joined, formulas)[: 1 + ('class="katex"' in text)]:
+            links.append(f'<link rel="stylesheet" href="{root}/{sheet.name}?v={versions[sheet]}">')
         head, _, rest = FONT.sub("", text).partition(STYLE_SHEET.search(text)[0])
         text = head + "\n".join(links) + "\n" + STYLE_SHEET.sub("", rest)
         page.write_text(text, encoding="utf-8")
 
 
 def join_scripts(app: Sphinx, exception: Exception | None) -> None:
-    """Make two scripts of those in a page's head, which wait alike: strict ones, and all others."""
+    """Make two scripts of those in a page's head: strict ones, and all others.
+
+    The settings, a few lines, go into the page.
+    """
     if exception:
         return
     out = Path(app.outdir).resolve()
@@ -262,20 +293,19 @@ def join_scripts(app: Sphinx, exception: Exception | None) -> None:
         head, end, rest = text.partition("</head>")
         found = [script for script in SCRIPT.finditer(head) if "/joined-" not in script["file"]]
         groups: dict[tuple[str, bool], list[str]] = {}
-        for script in found:
+        links = ""
+        for script in sorted(found, key=lambda script: script["file"].endswith(LAST)):
             name = os.path.relpath((page.parent / script["file"]).resolve(), static)
-            code = re.sub(
-                r"/\*.*?\*/", "", (static / name).read_text(encoding="utf-8"), flags=re.DOTALL
-            )
-            groups.setdefault((script["when"], code.strip().startswith('"use strict"')), []).append(
-                name
-            )
+            code = (static / name).read_text(encoding="utf-8")
+            if name == "documentation_options.js":
+                links += f"<script>{code}</script>\n"
+            else:
+                is_strict = COMMENT.sub("", code).lstrip().startswith('"use strict"')
+                groups.setdefault((script["when"], is_strict), []).append(name)
         if found:
             root = os.path.relpath(folder, page.parent)
-            links = "".join(
-                f'<script{when} src="{root}/{join(tuple(names))}"></script>\n'
-                for (when, _), names in groups.items()
-            )
+            for (when, _), names in groups.items():
+                links += f'<script{when} src="{root}/{join(tuple(names))}"></script>\n'
             before, _, after = head.partition(found[0][0])
             page.write_text(before + links + SCRIPT.sub("", after) + end + rest, encoding="utf-8")
 
@@ -303,6 +333,33 @@ def keep_room(app: Sphinx, exception: Exception | None) -> None:
         stills = (f'<div class="d2-still d2-room-{i}"{rest}' for i, rest in enumerate(others))
         text = re.sub(r'<style class="d2-rooms">.*?</style>', "", first + "".join(stills))
         page.write_text(text.replace("</head>", f"{style}</head>", 1), encoding="utf-8")
+
+
+def say_length(app: Sphinx, exception: Exception | None) -> None:
+    """Say how high each section may be on a phone, so that what is far need not be laid out.
+
+    Rather too high than too low: what is laid out in too little room lies over the next section.
+    """
+    for page in Path(app.outdir).rglob("*.html") if exception is None else ():
+        text = page.read_text(encoding="utf-8")
+        opened: list[re.Match] = []
+        heights = {}
+        for tag in re.finditer(r"<section(?=[^>]* id=)|</section>", text):
+            if tag[0] != "</section>":
+                opened.append(tag)
+            elif opened:
+                begin = opened.pop().end()
+                section = FOLDED.sub("<summary>", text[begin : tag.start()])
+                blocks = len(re.findall(r"<(?:p|li|tr|pre|summary|div class=\"math)\b", section))
+                figures = section.count("<img ") + 4 * section.count("data-widget-model=")
+                letters = len(re.sub("<[^>]*>", "", section))
+                heights[begin] = int(0.8 * letters + 35 * blocks + 350 * figures) + 60
+        parts, end = [], 0
+        for begin, height in sorted(heights.items()):
+            parts += [text[end:begin], f' style="--height: {height}px"']
+            end = begin
+        if heights:
+            page.write_text("".join(parts) + text[end:], encoding="utf-8")
 
 
 def lighten(app: Sphinx, exception: Exception | None) -> None:
@@ -356,7 +413,10 @@ def size_pictures(app: Sphinx, exception: Exception | None) -> None:
 
 
 def load_when_needed(app: Sphinx, exception: Exception | None) -> None:
-    """Load the search index where it is searched, and logos of a closed menu when it opens."""
+    """Load the search index where it is searched, and logos of a closed menu when it opens.
+
+    And the theme's scripts, which stand last in a page, after what is seen of it.
+    """
     tools = re.compile(
         r'<script src="[^"]*\b(?:searchtools|language_data|searchindex)\.js"></script>\s*'
     )
@@ -364,7 +424,7 @@ def load_when_needed(app: Sphinx, exception: Exception | None) -> None:
         if page.name != "search.html":
             text = tools.sub("", page.read_text(encoding="utf-8"))
             text = re.sub(r'<img (alt="\w+ logo")', r'<img loading="lazy" \1', text)
-            page.write_text(text, encoding="utf-8")
+            page.write_text(AHEAD.sub("", text), encoding="utf-8")
 
 
 def redirect(app: Sphinx, exception: Exception | None) -> None:
@@ -381,30 +441,40 @@ def redirect(app: Sphinx, exception: Exception | None) -> None:
 
 
 def set_apart(app: Sphinx, exception: Exception | None) -> None:
-    """Load explorers with much in their state, such as a network's weights, when they are needed.
+    """Load explorers apart, after what is seen of a page; large ones when they are needed.
 
-    That is as soon as the reader does anything in the page, or in the deck whose frame it is. Till
-    then the still picture stands. A script brings the state: a page that is opened as a file can
-    load nothing else.
+    Those have much in their state, such as a network's weights. They are needed as soon as the
+    reader does anything in the page, or in the deck whose frame it is. Till then the still picture
+    stands. A script brings the state: a page that is opened as a file can load nothing else.
     """
     if exception:
         return
     static = Path(app.outdir) / "_static"
-    (static / "explorers").mkdir(exist_ok=True)
+
+    def script(folder: str, state: dict, then: str = "") -> str:
+        """Write the script that brings a state; its address."""
+        text = SAVED.format(json.dumps(json.dumps({"state": state}))) + then
+        file = static / folder / f"{hashlib.sha256(text.encode()).hexdigest()[:8]}.js"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return os.path.relpath(file, page.parent)
+
     for page in Path(app.outdir).rglob("*.html"):
         text = found = page.read_text(encoding="utf-8")
         for whole in STATE.finditer(found):
             in_deck = whole[1].startswith("&")  # the document of a frame, in an attribute
             state = json.loads(unescape(whole[3]) if in_deck else whole[3])["state"]
             large = {name: state.pop(name) for name in list(state) if len(str(state[name])) > LARGE}
-            if not large:
-                continue
-            script = EXPLORER.format(json.dumps(json.dumps({"state": large})))
-            name = f"explorers/{hashlib.sha256(script.encode()).hexdigest()[:8]}.js"
-            (static / name).write_text(script, encoding="utf-8")
-            rest = json.dumps({"state": state}).replace("</", r"<\/") + "</script><script>"
-            rest += WAIT.format(f"{os.path.relpath(static, page.parent)}/{name}")
-            text = text.replace(whole[0], whole[1] + (escape(rest) if in_deck else rest))
+            parts = []  # each begins a script
+            if in_deck:
+                parts.append(whole[1] + escape(json.dumps({"state": state}).replace("</", r"<\/")))
+            elif any("_esm" in model["state"] for model in state.values()):
+                parts.append(f'<script defer src="{script("states", state)}">')
+            if large:
+                wait = "<script>" + WAIT.format(script("explorers", large, MOUNT))
+                parts.append(escape(wait) if in_deck else wait)
+            end = escape("</script>") if in_deck else "</script>\n"
+            text = text.replace(whole[0], end.join(parts) or whole[0])
             for model in large:
                 place = rf'(?=data-widget-model=("|&quot;){model})'
                 text = re.sub(place, r"data-widget=\1waiting\1 ", text)
@@ -422,10 +492,8 @@ def drop_unneeded(app: Sphinx, page: str, template: str, context: dict, doctree:
     """Load each script once, and none that is unused or loaded later.
 
     That is sphinx-design's, the search's and the garments of figures that train. Extensions that
-    register their scripts late are listed twice by Sphinx. Where there are formulas, scripts hold
-    up the first paint a little: their fonts are there then, and no line breaks anew.
+    register their scripts late are listed twice by Sphinx.
     """
-    at_once = page == "search" or 'class="math' in context.get("body", "")
     scripts = {(s.filename or "", str(s.attributes)): s for s in context["script_files"]}
     for kind, files in (("script_files", scripts.values()), ("css_files", context["css_files"])):
         context[kind] = [
@@ -433,7 +501,7 @@ def drop_unneeded(app: Sphinx, page: str, template: str, context: dict, doctree:
         ]
     context["script_files"] = [
         type(s)(s.filename, priority=s.priority, **{"defer": "defer"} | s.attributes)
-        if AFTERWARDS.match(s.filename or "") and "async" not in s.attributes and not at_once
+        if AFTERWARDS.match(s.filename or "") and "async" not in s.attributes
         else s
         for s in context["script_files"]
     ]
@@ -495,8 +563,9 @@ def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", name_figures)
     app.connect("html-page-context", describe)
     in_order = (
-        keep_used_icons, keep_used_letters, drop_source_maps, size_pictures, keep_room, lighten,
-        join_styles, load_when_needed, join_scripts, set_apart, redirect,
+        keep_used_icons, keep_used_letters, drop_source_maps, leave_measuring, size_pictures,
+        keep_room, lighten, say_length, join_styles, load_when_needed, join_scripts, set_apart,
+        redirect,
     )  # fmt: skip
     for change in in_order:  # after the theme, which writes the colours of code when all is built
         app.connect("build-finished", change, priority=900)
