@@ -159,8 +159,13 @@ def visit(page: "Page", url: str) -> None:
     page.wait_for_function("!document.querySelector('[data-widget-model]:not([data-widget])')")
 
 
+#: What is far from the window would else be laid out when it comes near.
+LAID_OUT = ".bd-article section { content-visibility: visible !important }"
+
+
 def begin_reading(page: "Page") -> None:
-    """Move the pointer: the other explorers come."""
+    """Move the pointer: the other explorers come; and lay out all, as if all had been near."""
+    page.add_style_tag(content=LAID_OUT)
     page.mouse.move(5, 5)
     page.mouse.move(9, 9)
     page.wait_for_function(

@@ -3,6 +3,7 @@
 Chromium has the thorough tests (tests/test_browser.py, tests/test_slides.py, each explorer's own).
 """
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DECKS, NAMES, SITE, Quiet, served
+from conftest import DECKS, LAID_OUT, NAMES, SITE, Quiet, served
 from test_slides import FIT, MOUNTED, OUTSIDE
 from webdriver import Driven, Firefox, WebKit
 
@@ -85,6 +86,10 @@ def test_a_page_is_alive_and_fits(driven: Driven, telling: str, name: str) -> No
     visit(driven, f"{telling}/{name}")
     saved = (SITE / name).read_text(encoding="utf-8").count("data-widget-model=")
     assert driven.run("() => document.querySelectorAll('[data-widget=live]').length") == saved
+    driven.run(
+        f"() => void document.head.append(Object.assign(document.createElement('style'), "
+        f"{{ textContent: {json.dumps(LAID_OUT)} }}))"
+    )
     for width in (1280, 390):
         driven.resize(width, 844)
         driven.run("() => new Promise((f) => requestAnimationFrame(() => setTimeout(f)))")

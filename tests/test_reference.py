@@ -13,6 +13,7 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import ROOT, SITE
 
+import d2lite.boxes
 import d2lite.data
 import d2lite.explore
 import names
@@ -37,7 +38,7 @@ def described() -> dict[str, str]:
 
 
 def test_every_public_function_and_class_is_described(described: dict[str, str]) -> None:
-    packages = (d2lite.data, d2lite.explore)
+    packages = (d2lite.boxes, d2lite.data, d2lite.explore)
     public = {f"{p.__name__}.{name}": getattr(p, name) for p in packages for name in p.__all__}
     handed_on = {value.__module__ for value in public.values()}
     modules = {module.name for module in pkgutil.walk_packages(d2lite.__path__, "d2lite.")}

@@ -36,7 +36,7 @@ STYLE_SHEET = re.compile(r'<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="([^"?]
 SCRIPT = re.compile(
     r'<script(?P<when>(?: defer="defer")?) src="(?P<file>[^"?:]*\.js)[^"]*"></script>\s*'
 )
-FONT = re.compile(r'<script class="fonts">.*?</script>\s*')
+FONT = re.compile(r'<script class="(?:fonts|formulas)".*?</script>\s*')
 # And the colours of the theme at once, which else come after the first paint and move lines.
 PRELOAD = """<script class="fonts">if (document.documentElement.dataset.theme == "auto")
 document.documentElement.dataset.theme =
@@ -86,6 +86,9 @@ MOUNT = """for (const place of document.querySelectorAll("[data-widget=waiting]"
 }
 """
 FONTS = [f"fonts/{name}.woff2" for name in ("sans", "sans-italic", "mono")]  # needed at once
+FACE = """document.fonts.add(new FontFace("{0}",
+  Uint8Array.from(atob("{2}"), (letter) => letter.charCodeAt(0)), {{ style: "{1}" }}));
+"""
 FONTS_OF_FORMULAS = {"KaTeX_Main-Regular": "normal", "KaTeX_Math-Italic": "italic"}
 
 
@@ -228,9 +231,7 @@ def join_styles(app: Sphinx, exception: Exception | None) -> None:
         sheets |= dict.fromkeys(
             (page.parent / link).resolve() for link in STYLE_SHEET.findall(text)
         )
-    formulas = static / "formulas.css"
     sheets.pop(joined, None)
-    sheets.pop(formulas, None)
 
     def moved(sheet: Path) -> str:
         """Its text and what it imports, with addresses as they are from `_static`."""
@@ -247,21 +248,22 @@ def join_styles(app: Sphinx, exception: Exception | None) -> None:
     names = " ".join(os.path.relpath(sheet, static) for sheet in sheets)
     text = f"/*\n{names}\n*/\n" + used_rules("\n".join(map(moved, sheets)), words)
     joined.write_text(text, encoding="utf-8")
-    # With the fonts within, so that no formula is drawn without them.
+    # A script, since fonts in a style sheet come a moment later, and lines would break anew.
+    formulas = static / "formulas.js"
     faces = ""
     for name, style in FONTS_OF_FORMULAS.items():
-        font = (static / "katex" / "fonts" / f"{name}.woff2").read_bytes()
-        source = f'url(data:font/woff2;base64,{b64encode(font).decode()}) format("woff2")'
-        family = name.partition("-")[0]
-        faces += f"@font-face{{font-family:{family};font-style:{style};src:{source}}}\n"
+        font = b64encode((static / "katex" / "fonts" / f"{name}.woff2").read_bytes()).decode()
+        faces += FACE.format(name.partition("-")[0], style, font)
     formulas.write_text(faces, encoding="utf-8")
-    versions = {s: hashlib.sha256(s.read_bytes()).hexdigest()[:8] for s in (joined, formulas)}
+    versions = {f: hashlib.sha256(f.read_bytes()).hexdigest()[:8] for f in (joined, formulas)}
     for page, text in texts.items():
         root = os.path.relpath(static, page.parent)
         # Not as a link: from a file, which has no origin, a browser would refuse it aloud.
         links = [PRELOAD.format(f"{root}/", FONTS)]
-        for sheet in (joined, formulas)[: 1 + ('class="katex"' in text)]:
-            links.append(f'<link rel="stylesheet" href="{root}/{sheet.name}?v={versions[sheet]}">')
+        links.append(f'<link rel="stylesheet" href="{root}/styles.css?v={versions[joined]}">')
+        if 'class="katex"' in text:
+            source = f"{root}/formulas.js?v={versions[formulas]}"
+            links.append(f'<script class="formulas" src="{source}"></script>')
         head, _, rest = FONT.sub("", text).partition(STYLE_SHEET.search(text)[0])
         text = head + "\n".join(links) + "\n" + STYLE_SHEET.sub("", rest)
         page.write_text(text, encoding="utf-8")
@@ -279,7 +281,9 @@ def join_scripts(app: Sphinx, exception: Exception | None) -> None:
 
     def join(names: tuple[str, ...]) -> str:
         """Write the scripts of these names into one; its name, and a version."""
-        text = "".join((static / name).read_text(encoding="utf-8").strip() + "\n" for name in names)
+        text = "".join(
+            (static / name).read_text(encoding="utf-8").strip() + ";\n" for name in names
+        )
         file = folder / f"joined-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}.js"
         file.write_text(f"/* {' '.join(names)} */\n{text}", encoding="utf-8")
         return f"{file.name}?v={hashlib.sha256(text.encode()).hexdigest()[:8]}"
