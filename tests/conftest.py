@@ -159,13 +159,14 @@ def visit(page: "Page", url: str) -> None:
     page.wait_for_function("!document.querySelector('[data-widget-model]:not([data-widget])')")
 
 
-#: What is far from the window would else be laid out when it comes near.
-LAID_OUT = ".bd-article section { content-visibility: visible !important }"
+#: Lays out all of a page, also what would else be laid out when it comes near.
+LAID_OUT = (
+    ".bd-article > section > section { content-visibility: visible !important; display: flow-root }"
+)
 
 
 def begin_reading(page: "Page") -> None:
-    """Move the pointer: the other explorers come; and lay out all, as if all had been near."""
-    page.add_style_tag(content=LAID_OUT)
+    """Move the pointer: the other explorers come."""
     page.mouse.move(5, 5)
     page.mouse.move(9, 9)
     page.wait_for_function(

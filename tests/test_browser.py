@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import (
+    LAID_OUT,
     NAMES,
     PAGES,
     SITE,
@@ -119,6 +120,7 @@ def test_on_a_phone_it_fits_and_all_can_read_it(browser: Browser, origin: str, n
 
 
 def assert_fits_and_all_can_read_it(page: Page, width: int, theme: str) -> None:
+    page.add_style_tag(content=LAID_OUT)
     assert page.evaluate("innerWidth") == width
     assert page.evaluate("document.documentElement.dataset.theme") == theme
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
@@ -146,6 +148,7 @@ def test_code_of_every_colour_can_be_read(
     }
     assert len(kinds) > 12  # those that look like plain text are none
     page = first_visit(browser, origin, "convolution/cross-correlation.html", width, theme).page
+    page.add_style_tag(content=LAID_OUT)
     page.locator(".cell_input pre:visible").first.evaluate(
         """(code, kinds) => {
         code.id = "kinds";

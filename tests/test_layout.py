@@ -10,6 +10,7 @@ import nbformat
 import pytest
 from conftest import (
     CHROMIUM_ARGUMENTS,
+    LAID_OUT,
     NAMES,
     ROOT,
     SITE,
@@ -35,6 +36,11 @@ WIDE_CODE = """() => [...document.querySelectorAll(".bd-article .highlight pre")
   .filter((e) => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)
   .map((e) => e.textContent.slice(0, 80))"""
 
+
+# Sections that are higher than the room that the page keeps for them.
+HIGHER = """() => [...document.querySelectorAll(".bd-article > section > section")]
+  .map((e) => [e.id, e.offsetHeight, parseFloat(e.style.getPropertyValue("--height"))])
+  .filter(([, height, room]) => height > 1.05 * room)"""
 
 # Pictures whose width and height are not in the proportion of what they show.
 DISTORTED = """() => [...document.querySelectorAll(".bd-article img[width][height]")]
@@ -63,6 +69,8 @@ def test_nothing_jumps_and_no_width_scrolls(browser: Browser, origin: str, name:
     wait_for_stragglers(page)
     shifts = page.evaluate("shifts")
     assert sum(shift for shift, _ in shifts) <= 0.02, shifts
+    page.add_style_tag(content=LAID_OUT)
+    assert page.evaluate(HIGHER) == [], "a section lies over the next until it is near"
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 844})
         page.evaluate("() => new Promise((f) => requestAnimationFrame(() => setTimeout(f)))")

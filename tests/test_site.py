@@ -122,6 +122,13 @@ def test_scripts_do_not_hold_up_the_first_paint(page: tuple[Path, BeautifulSoup]
         assert held <= {"documentation_options.js", "doctools.js", "sphinx_highlight.js"}
 
 
+def test_the_theme_measures_no_boxes_in_turn() -> None:
+    """Else a chapter is laid out some fifty times; `scrolling.js` looks at what is seen."""
+    theme = (SITE / "_static/scripts/pydata-sphinx-theme.js").read_text(encoding="utf-8")
+    assert "tabIndex=" in theme  # it still would
+    assert '["pre",' not in theme
+
+
 def test_the_site_styles_no_class_of_an_explorer() -> None:
     """Such as Bootstrap's `.mark`, which is cream-colored in both themes."""
     bare: set[str] = set()
