@@ -1,6 +1,6 @@
-"""Do several kernel sizes pay? Do auxiliary heads? The long runs behind the chapter on GoogLeNet.
+"""Do several kernel sizes pay? The long run behind the chapter on GoogLeNet.
 
-    python benchmarks/claims/googlenet.py    # writes googlenet.csv beside it; about 12 CPU-minutes
+    python benchmarks/claims/googlenet.py    # writes googlenet.csv beside it; about 6 CPU-minutes
 
 Garments of 14 × 14 pixels; a 3 × 3 convolution to 16 channels and a pooling to 7 × 7; then two
 Inception modules, or a rival at the same multiply-adds: two 3 × 3 convolutions; four, which are
@@ -10,16 +10,10 @@ steps of 32, by SGD with Nesterov's momentum of 0.9 at a rate that rises and fal
 rates to both sides of the best, five seeds each. One row for each network: its loss over the last
 30 steps; its accuracy on the garments it has learned from, on 2,000 others to choose the rate by,
 and on those to test.
-
-*Auxiliary heads*: all nine modules of Table 1 at an eighth of the width, without normalization, on
-garments of 28 × 28 pixels, from Xavier's start and from He's, with two auxiliary heads (0.3 times
-their losses) or without; 300 steps of 32, otherwise as above. Each of the four tries its rates with
-two seeds and has five at its best, by the garments to choose by. The loss is the main one.
 """
 
 from collections.abc import Iterator
 from functools import partial
-from statistics import median
 
 import torch
 import torch.nn.functional as F
@@ -27,22 +21,10 @@ from table import write_table
 from torch import Tensor, nn
 
 from d2lite.data import fashion_mnist
-from d2lite.nets.googlenet import (
-    TABLE_1,
-    AuxiliaryHead,
-    GoogLeNet,
-    Inception,
-    Unit,
-    auxiliary_loss,
-    conv,
-    conv_norm,
-    inceptions,
-    out_channels,
-)
+from d2lite.nets.googlenet import Inception, Unit, conv_norm
 from d2lite.schedules import triangular
 from d2lite.side_by_side import SideBySide, evaluate_all, fit_all, orders
 from d2lite.trace import trace
-from d2lite.train import evaluate
 
 HEAD = ["Network", "Rate", "Seed", "Parameters", "Multiply-adds", "Loss"]
 HEAD += ["Train, %", "Chosen by, %", "Test, %"]
@@ -113,7 +95,7 @@ NETWORKS = {
     "two 3 × 3": (partial(in_a_row, 29, 29), (0.03, 0.1, 0.3, 1.0)),
     "four 3 × 3": (partial(in_a_row, 18, 18, 18, 18), (0.03, 0.1, 0.3, 1.0)),
     "two reduced 3 × 3": (with_reductions, (0.03, 0.1, 0.3, 1.0)),
-    "Inception, 3 × 3 for 5 × 5": (partial(modules, 9, no_larger), (0.03, 0.1, 0.3)),
+    "Inception, 3 × 3 for 5 × 5": (partial(modules, 9, no_larger), (0.03, 0.1, 0.3, 1.0)),
 }
 
 
@@ -141,73 +123,5 @@ def run(name: str) -> Iterator[list]:
         yield [name, rate, seed, *sizes, *(f"{value:.4g}" for value in row)]
 
 
-STARTS = {"Xavier": nn.init.xavier_uniform_, "He": nn.init.kaiming_normal_}
-DEEP_RATES, DEEP_STEPS = (0.003, 0.01, 0.03, 0.1), 300
-
-
-def deep(start: str, heads: bool) -> GoogLeNet:
-    """All modules of Table 1, at an eighth of the width, as in the chapter's last exercise."""
-    plan = {n: c if len(c) == 1 else tuple(k // 8 for k in c) for n, c in TABLE_1.items()}
-    last = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10))
-    stem, layers = conv(1, 24, 5, stride=2), inceptions(24, plan)
-    made = {
-        name: AuxiliaryHead(out_channels(plan[name]), 10, nn.AdaptiveAvgPool2d(4), 16, 64)
-        for name in ("4a", "4d")
-    }  # drawn in any case, so that seeds mean the same
-    model = GoogLeNet(stem, layers, made, last)
-    for layer in model.modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            STARTS[start](layer.weight)
-    if not heads:
-        model.auxiliary.clear()
-    return model.to(memory_format=torch.channels_last)
-
-
-def train_deep(start: str, heads: bool, rate: float, seed: int) -> list:
-    """Train one: its row."""
-    torch.manual_seed(seed)
-    model = deep(start, heads)
-    optimizer = torch.optim.SGD(model.parameters(), rate, momentum=0.9, nesterov=True)
-    descent = torch.optim.lr_scheduler.LambdaLR(optimizer, triangular(DEEP_STEPS))
-    losses = []
-    for (i,) in orders(2000, BATCH, DEEP_STEPS, [seed]):
-        loss, scores = auxiliary_loss(model, train.images[i], train.labels[i])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        descent.step()
-        losses.append(F.cross_entropy(scores.detach(), train.labels[i]).item())
-    model.eval()
-    counted = trace(model, (1, 28, 28))
-    used = sum(layer.parameters for layer in counted if layer.output_shape is not None)
-    row = [sum(losses[-30:]) / 30]
-    row += [100 * evaluate(model, part) for part in (train[:2000], train[8000:], test)]
-    name = f"deep, {start}, {'with' if heads else 'without'} heads"
-    sizes = [rate, seed, used, counted.total_multiply_adds]
-    return [name, *sizes, *(f"{value:.4g}" for value in row)]
-
-
-def run_deep(start: str, heads: bool) -> Iterator[list]:
-    """Two seeds at each rate, five at the best."""
-    found: dict[float, list[float]] = {}
-    for rate in DEEP_RATES:
-        for seed in range(2):
-            row = train_deep(start, heads, rate, seed)
-            found.setdefault(rate, []).append(float(row[-2]))
-            yield row
-    best = max(found, key=lambda rate: median(found[rate]))
-    for seed in range(2, SEEDS):
-        yield train_deep(start, heads, best, seed)
-
-
-def everything() -> Iterator[list]:
-    """Train all."""
-    for name in NETWORKS:
-        yield from run(name)
-    for start in STARTS:
-        for heads in (False, True):
-            yield from run_deep(start, heads)
-
-
 if __name__ == "__main__":
-    write_table(__file__, HEAD, everything())
+    write_table(__file__, HEAD, (row for name in NETWORKS for row in run(name)))
