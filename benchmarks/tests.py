@@ -4,9 +4,9 @@
 
 `make test` runs in a clone of each commit, with the `.venv` of this one and what it lacks of the
 commit's pins, on a machine that does nothing else. Between the first and the second of the default
-commits the checks are the same, and
-some more; `HEAD` has all that later chapters added. The seconds are those that pytest reports, of
-tests that pass or fail; all output goes to `_build/tests-COMMIT.log`.
+commits the checks are the same, and some more; `HEAD` has all that later chapters added. The
+seconds are those that pytest reports, of tests that pass or fail; all output goes to `_build/tests-
+COMMIT.log`.
 """
 
 import os

@@ -244,9 +244,8 @@ def test_gradients_and_statistics_equal_pytorchs(
             summand = outputs[at + 1].grad.abs().max()
             if p.ndim > 1:
                 summand = summand * outputs[at].abs().max()
-            # Before a batch normalization, what is added up cancels out: what is left is the
-            # rounding of hundreds of summands, some ten times that of one.
-            assert_near(found["gradients"][name], p.grad, summand / 3)
+            # Before a batch normalization, what is added up cancels out.
+            assert_near(found["gradients"][name], p.grad, summand / 10)
         for name, values in told["buffers"].items():
             assert_near(values, model.get_buffer(name))
         with torch.no_grad():
