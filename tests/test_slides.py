@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from conftest import DECKS, SITE, begin_reading, violations
+from conftest import DECKS, SITE, violations
 from conftest import NAMES as READ
 from playwright.sync_api import Browser, Page, expect
 
 NAMES = [deck.relative_to(SITE / "slides").as_posix() for deck in DECKS]
-MOUNTED = "frames => frames.every(f => f.contentDocument.querySelector('[data-widget=live]'))"
+# The pointer keeps moving: a frame that begins to listen later, or anew since reveal.js has moved it
+# to a page for print, hears it too.
+MOUNTED = """frames => {
+  dispatchEvent(new PointerEvent("pointermove", { movementX: 1 }));
+  return frames.every(f => f.contentDocument.querySelector("[data-widget=live]"));
+}"""
 FIT = """frames => frames.every(({ contentDocument, clientHeight }) =>
   contentDocument.documentElement.scrollHeight <= clientHeight)"""
 # What does not lie on its slide, above the foot, or is cut off: as text, for each slide.
@@ -61,7 +66,6 @@ def open_deck(browser: Browser, url: str) -> Deck:
     deck.page.on("console", lambda message: deck.problems.append(message.text))
     deck.page.goto(url)
     deck.page.wait_for_function("window.Reveal?.isReady()")
-    begin_reading(deck.page)
     wait(deck.page, MOUNTED)
     deck.page.evaluate("() => document.fonts.ready.then(() => true)")
     return deck
