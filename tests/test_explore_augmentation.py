@@ -170,44 +170,41 @@ def test_javascript_and_python_draw_the_same(javascript: Callable, kind: str) ->
         assert list(found.values()) == pytest.approx(list(expected.values()), rel=1e-9)
 
 
-def torchvisions_draw(kind: str) -> dict[str, Any]:
-    """What the transform itself draws, by our names."""
+def torchvisions_draws(kind: str, n: int) -> list[dict[str, Any]]:
+    """What the transform itself draws, n times, by our names."""
     chain = AugmentationExplorer(chain=[{"kind": kind, **WIDE[kind]}], normalize="not")
     if kind in ("mixup", "cutmix"):
-        params = ask(
-            chain.batch_transforms.transforms[0], "make_params", [torch.empty(2, 1, 28, 28)]
-        )
+        transform, like = chain.batch_transforms.transforms[0], torch.empty(2, 1, 28, 28)
+    else:
+        transform, like = chain.transforms.transforms[-1], torch.empty(1, 28, 28)
+
+    def draw() -> dict[str, Any]:
+        if kind == "flip":
+            return {"mirrored": bool(transform(torch.tensor([[[0.0, 1.0]]]))[0, 0, 0])}
+        if kind == "erase" and torch.rand(1) >= transform.p:
+            return {"top": 0, "left": 0, "height": 0, "width": 0}
+        params = ask(transform, "make_params", [like])
         if kind == "mixup":
             return {"share": params["lam"]}
-        x1, y1, x2, y2 = params["box"]
-        return {
-            "top": y1,
-            "left": x1,
-            "height": y2 - y1,
-            "width": x2 - x1,
-            "share": params["lam_adjusted"],
-        }
-    transform = chain.transforms.transforms[-1]
-    if kind == "flip":
-        return {"mirrored": bool(transform(torch.tensor([[[0.0, 1.0]]]))[0, 0, 0])}
-    if kind == "erase" and torch.rand(1) >= transform.p:
-        return {"top": 0, "left": 0, "height": 0, "width": 0}
-    params = ask(transform, "make_params", [torch.empty(1, 28, 28)])
-    if kind == "affine":
-        return {"angle": params["angle"], "shear": params["shear"][0]}
-    if kind == "jitter":
-        order = params["fn_idx"].tolist()
-        return {
-            "swapped": order.index(1) < order.index(0),
-            "brightness": params["brightness_factor"],
-            "contrast": params["contrast_factor"],
-        }
-    if kind == "erase":
-        return {
-            name: params[own]
-            for name, own in {"top": "i", "left": "j", "height": "h", "width": "w"}.items()
-        }
-    return {name: params[name] for name in ("top", "left", "height", "width")}
+        if kind == "cutmix":
+            x1, y1, x2, y2 = params["box"]
+            sides = {"height": y2 - y1, "width": x2 - x1}
+            return {"top": y1, "left": x1, **sides, "share": params["lam_adjusted"]}
+        if kind == "affine":
+            return {"angle": params["angle"], "shear": params["shear"][0]}
+        if kind == "jitter":
+            order = params["fn_idx"].tolist()
+            return {
+                "swapped": order.index(1) < order.index(0),
+                "brightness": params["brightness_factor"],
+                "contrast": params["contrast_factor"],
+            }
+        if kind == "erase":
+            names = {"top": "i", "left": "j", "height": "h", "width": "w"}
+            return {name: params[own] for name, own in names.items()}
+        return {name: params[name] for name in ("top", "left", "height", "width")}
+
+    return [draw() for _ in range(n)]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in WIDE if kind not in ("noise", "smoothing")])
@@ -215,7 +212,7 @@ def test_what_is_drawn_is_distributed_as_torchvisions(kind: str) -> None:
     """The largest gap between the two distributions, of each number (Kolmogorov and Smirnov)."""
     n = 3000
     torch.manual_seed(0)
-    theirs = [torchvisions_draw(kind) for _ in range(n)]
+    theirs = torchvisions_draws(kind, n)
     ours = [_drawn(kind, seed, **WIDE[kind]) for seed in range(n)]
     for name in theirs[0].keys() & ours[0].keys():
         a, b = (np.sort([float(each[name]) for each in all_]) for all_ in (ours, theirs))

@@ -4,6 +4,7 @@ import ast
 import importlib
 import itertools
 import re
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -266,14 +267,19 @@ def author_and_year(entry: Entry) -> tuple[str, str]:
     return names, entry.fields["year"]
 
 
-def test_citations_are_those_of_the_bibliography(notebook: nbformat.NotebookNode) -> None:
-    entries = parse_file(str(ROOT / "book" / "references.bib")).entries.values()
-    cited = {}
-    for entry in entries:
+@cache
+def bibliography() -> dict[str, set[tuple[str, str]]]:
+    """Authors and years of what lies at each address."""
+    cited: dict[str, set[tuple[str, str]]] = {}
+    for entry in parse_file(str(ROOT / "book" / "references.bib")).entries.values():
         doi = entry.fields.get("doi")
         address = entry.fields.get("url") or (f"https://doi.org/{doi}" if doi else None)
         cited.setdefault(address or "../references.md", set()).add(author_and_year(entry))
-    found = 0
+    return cited
+
+
+def test_citations_are_those_of_the_bibliography(notebook: nbformat.NotebookNode) -> None:
+    cited, found = bibliography(), 0
     for text, address in LINK.findall(prose(notebook)):
         named = re.fullmatch(r"(.+?)(?: \((\d{4})\)|, (\d{4}))", text)
         if named:
