@@ -21,7 +21,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise, product
 from pathlib import Path
 from statistics import median
@@ -35,7 +35,7 @@ from torchvision.datasets import FashionMNIST
 from torchvision.transforms import Compose, RandomHorizontalFlip, ToTensor
 
 from claims.muon import orthogonalized, turned_and_others
-from d2lite.data import fashion_mnist
+from d2lite.data import LabelledImages, fashion_mnist
 from d2lite.data.augment import flip, shift
 from d2lite.initializers import he_start_
 from d2lite.plot import median_and_range
@@ -107,24 +107,22 @@ def batches_of_hard(losses: Tensor) -> Iterator[Tensor]:
 
 
 def learn(
-    images: Tensor, labels: Tensor, epochs: float, moved: bool, seed: int
-) -> tuple[nn.Module, float]:
-    """Train the record's network on as many images as so many epochs have.
-
-    Return it and the seconds.
-    """
+    make: Callable[[], nn.Module], data: LabelledImages, epochs: float, moved: bool, seed: int,
+    lr: float = LR,
+) -> tuple[nn.Module, float]:  # fmt: skip
+    """Train a network on as many images as so many epochs have; return it and the seconds."""
     _keep_buffers()
     torch.manual_seed(seed)
-    model = network().to(memory_format=torch.channels_last).train()
+    model = make().to(memory_format=torch.channels_last).train()
     kernels, others = turned_and_others(model)
     decayed = [p for p in others if p.ndim > 1]
     velocities = {p: torch.zeros_like(p) for p in model.parameters()}
-    total = int(epochs * (len(images) // BATCH_SIZE))
+    total = int(epochs * (len(data) // BATCH_SIZE))
     schedule = triangular(total)
-    losses = torch.full((len(images),), torch.inf)
+    losses = torch.full((len(data),), torch.inf)
     start = time.perf_counter()
     for step, chosen in zip(range(total), batches_of_hard(losses), strict=False):
-        batch, wanted = flip(images[chosen]), labels[chosen]
+        batch, wanted = flip(data.images[chosen]), data.labels[chosen]
         if moved:
             batch = shift(batch)
         with torch.autocast("cpu", torch.bfloat16):
@@ -142,7 +140,7 @@ def learn(
             torch._foreach_mul_([*velocities.values()], MOMENTUM)
             torch._foreach_add_([*velocities.values()], gradients)
             torch._foreach_add_(gradients, [*velocities.values()], alpha=MOMENTUM)  # Nesterov's
-            torch._foreach_add_(others, [p.grad for p in others], alpha=-LR * factor)
+            torch._foreach_add_(others, [p.grad for p in others], alpha=-lr * factor)
             turned = orthogonalized([kernel.grad.flatten(1) for kernel in kernels])
             torch._foreach_mul_(kernels, 1 - 10 * MUON_LR * factor * WEIGHT_DECAY)
             turned = [t.view_as(k) for t, k in zip(turned, kernels, strict=True)]
@@ -171,19 +169,22 @@ def plain(folder: str, epochs: int, seed: int) -> Iterator[nn.Module]:
 #: An epoch with the package as it was: its own ``fit``, its own network.
 EARLIER_EPOCH = """
 import torch
-from d2lite.data import fashion_mnist
-from d2lite.nets.vgg import small_vgg
+from d2lite.data import LabelledImages, fashion_mnist
+from d2lite.nets.{module} import {name}
 from d2lite.train import fit
 torch.set_num_threads({threads})
 train, _ = fashion_mnist(full=True, root={root!r})
-print(fit(small_vgg(), train, epochs=1, lr=0.3, label_smoothing=0.1, flip=True, shift={shift},
+print(fit({name}(), train, epochs=1, lr=0.3, label_smoothing=0.1, flip=True, shift={shift},
           bfloat16=True).seconds)
 """
 
 
-def earlier_epoch(tree: str, moved: bool) -> float:
+def earlier_epoch(tree: str, moved: bool, name: str = "small_vgg") -> float:
     """Take the time of an epoch of e0feac9, in a process of its own, where that package lies."""
-    script = EARLIER_EPOCH.format(threads=THREADS, root=ROOT, shift=int(moved))
+    module = name.removeprefix("small_").lower()
+    script = EARLIER_EPOCH.format(
+        module=module, name=name, threads=THREADS, root=ROOT, shift=int(moved)
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tree, check=True, stdout=subprocess.PIPE, text=True
     )
@@ -201,7 +202,7 @@ def take_time() -> None:
         unpack(folder)
         for _ in range(ROUNDS):
             for aim, moved in aims.items():
-                _, seconds = learn(train.images, train.labels, 1, moved, seed=0)
+                _, seconds = learn(network, train, 1, moved, seed=0)
                 took.setdefault(f"record, to {aim} %", []).append(seconds)
                 took.setdefault(f"earlier recipe, to {aim} %", []).append(
                     earlier_epoch(folder, moved)
@@ -247,7 +248,7 @@ def measure_accuracy(wanted: list[str]) -> None:
                 epochs, accuracy = len(accuracies) - 1, max(accuracies)
             else:
                 epochs, moved = RECORD[int(name)]
-                model, _ = learn(train.images, train.labels, epochs, moved, seed)
+                model, _ = learn(network, train, epochs, moved, seed)
                 accuracy = 100 * evaluate(model, test)
             row = way, seed, epochs, round(accuracy, 2)
             print(*row, sep="\t", flush=True)

@@ -10,8 +10,8 @@ from conftest import NAMES as READ
 from playwright.sync_api import Browser, Page, expect
 
 NAMES = [deck.relative_to(SITE / "slides").as_posix() for deck in DECKS]
-# The pointer keeps moving: a frame that begins to listen later, or anew since reveal.js has moved it
-# to a page for print, hears it too.
+# The pointer keeps moving: a frame that begins to listen later hears it too, as one does that
+# reveal.js has moved to a page for print.
 MOUNTED = """frames => {
   dispatchEvent(new PointerEvent("pointermove", { movementX: 1 }));
   return frames.every(f => f.contentDocument.querySelector("[data-widget=live]"));
