@@ -47,6 +47,16 @@ def test_formulas_are_valid_mathml(page: tuple[Path, BeautifulSoup]) -> None:
         assert len(children) == CHILDREN[element.name], str(element)
 
 
+def test_a_number_stays_with_its_unit(page: tuple[Path, BeautifulSoup]) -> None:
+    """At the end of a line 94 and % would else be torn apart. Code stays as it is: it is copied."""
+    _, soup = page
+    for place in soup.select("article, .slides"):
+        for text in place.find_all(string=re.compile(r"\d (?:%|px|ms|kB)(?!\w)")):
+            assert text.find_parent(["pre", "code", "svg", "script"]), text
+    for code in soup.select("pre.highlight, code"):
+        assert "\u00a0" not in code.get_text()
+
+
 def test_links_lead_somewhere(page: tuple[Path, BeautifulSoup]) -> None:
     path, soup = page
     targets = [tag.get("href") or tag.get("src") for tag in soup.select("[href], [src]")]

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from docutils.nodes import make_id
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from nbconvert import SlidesExporter
 from nbformat import NotebookNode
@@ -38,6 +39,7 @@ from sphinxcontrib import katex
 
 from notebooks import DIRECTIVE, ROOT, carry_pictures, chapters, question, read
 from static_site import prepare_katex
+from units import keep_units
 
 TEMPLATE, STYLE = ROOT / "tools" / "slides.html.j2", ROOT / "tools" / "slides.css"
 REVEAL = "dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js", "LICENSE"
@@ -246,14 +248,21 @@ def set_math(source: str, options: dict) -> str:
     return katex.render_latex(source.strip(), {"displayMode": options["display_mode"]})
 
 
+def set_text(renderer: object, tokens: list, place: int, options: object, env: object) -> str:
+    """Set text as HTML, each number on one line with its unit."""
+    return escapeHtml(keep_units(tokens[place].content))
+
+
 @cache
 def exporter() -> SlidesExporter:
     """Nbconvert's exporter, with a template and filters of our own."""
     markdown = MarkdownIt("commonmark", {"highlight": set_code}).enable("table")
     markdown.use(dollarmath_plugin, renderer=set_math)
+    markdown.add_render_rule("text", set_text)
     made = SlidesExporter(template_file=str(TEMPLATE))
     made.register_filter("set_markdown", markdown.render)
     made.register_filter("set_code", set_code)
+    made.register_filter("keep_units", keep_units)
     made.register_filter("picture", picture)
     return made
 
