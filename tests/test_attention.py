@@ -79,12 +79,13 @@ def test_a_row_that_may_see_nothing_takes_nothing():
     out, weights = dot_product_attention(*mine, mask)
     wanted = F.scaled_dot_product_attention(*theirs, attn_mask=mask)
     assert not weights[1].any() and not out[1].any()
-    assert_close(out, wanted)
     out.sum().backward()
     wanted.sum().backward()
-    for one, other in zip(mine, theirs, strict=True):
-        assert_close(one.grad, other.grad)
-        assert one.grad.isfinite().all()
+    assert all(one.grad.isfinite().all() for one in mine)
+    if torch.__version__ >= "2.5":  # before, PyTorch gives nan for it
+        assert_close(out, wanted)
+        for one, other in zip(mine, theirs, strict=True):
+            assert_close(one.grad, other.grad)
 
 
 def test_pytorch_masks_say_the_opposite_of_each_other():

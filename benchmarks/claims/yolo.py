@@ -1,6 +1,6 @@
 """YOLO: what of a one-stage detector matters? The long run behind the chapter on YOLO.
 
-    python benchmarks/claims/yolo.py              # writes yolo.csv beside it; 8 CPU-minutes
+    python benchmarks/claims/yolo.py              # writes yolo.csv beside it; 20 CPU-minutes
     python benchmarks/claims/yolo.py usual        # only these arms; the rows of others stay
 
 Networks of ``d2lite.nets.yolo`` with half the channels, 26,054 parameters; AdamW, whose rate rises
@@ -14,6 +14,9 @@ garments. The rows of the tuning have no test. A seed has its weights and its or
 - ``anchors``: the same cells answer, with offsets from an anchor of 22 × 22 pixels.
 - ``focal``: the focal loss of scores, with 2 and 0.25; ``even start``: scores that start at 0.5.
   ``boxes 1``, ``focal, boxes 0.25`` and their like: as heavy is a box, five times as a score else.
+  ``even, …``: the same from scores that start at 0.5.
+- ``empty, …``: one garment on 128 × 128 pixels, so that one score in 1,100 should be high, and not
+  one in 120.
 - ``nine``, ``center``, ``matched``: three times the steps. The nine cells answer; the cell of the
   center alone; of the nine, the one that fits best now, by p^0.2 · IoU^0.8.
 
@@ -38,7 +41,7 @@ from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
 from d2lite.boxes import evaluate_detections, nms
-from d2lite.data import Scenes, fashion_mnist, scenes
+from d2lite.data import fashion_mnist, scenes
 from d2lite.nets.yolo import BOX_WEIGHT, STRIDE, YOLO, assign, cell_centers
 from d2lite.schedules import triangular
 from d2lite.train import _keep_buffers
@@ -63,6 +66,7 @@ class Arm:
 
     Attributes:
         start: What all scores are at first.
+        empty: Whether a scene is one garment on four times the canvas.
         radius: How far from the cell of the center cells answer.
         matched: Whether only the best of these answers.
         seeds: How many are tested; none, if the arm is only for choosing.
@@ -71,6 +75,7 @@ class Arm:
     anchors: bool = False
     focal: bool = False
     start: float = 0.01
+    empty: bool = False
     box_weight: float = BOX_WEIGHT
     radius: int = 1
     matched: bool = False
@@ -91,6 +96,16 @@ ARMS = {
     "focal, boxes 1": Arm(focal=True, box_weight=1, rates=(0.018,), seeds=0),
     "focal, boxes 0.25": Arm(focal=True, box_weight=0.25),
     "focal, boxes 0.05": Arm(focal=True, box_weight=0.05, rates=(0.018,), seeds=0),
+    "even, boxes 1": Arm(start=0.5, box_weight=1, rates=RATES[2:]),
+    "even, focal, boxes 0.25": Arm(start=0.5, focal=True, box_weight=0.25),
+    "empty, boxes 1": Arm(empty=True, box_weight=1),
+    "empty, boxes 2.5": Arm(empty=True, box_weight=2.5, seeds=5),
+    "empty, boxes 5": Arm(empty=True, rates=(0.018,), seeds=0),
+    "empty, focal, boxes 0.05": Arm(
+        empty=True, focal=True, box_weight=0.05, rates=(0.018,), seeds=0
+    ),
+    "empty, focal, boxes 0.25": Arm(empty=True, focal=True, box_weight=0.25, seeds=5),
+    "empty, focal, boxes 1": Arm(empty=True, focal=True, box_weight=1, rates=(0.018,), seeds=0),
     "nine": Arm(steps=600, readings=BOTH),
     "center": Arm(radius=0, steps=600, rates=RATES[2:], readings=BOTH),
     "matched": Arm(matched=True, steps=600, rates=RATES[1:5], readings=BOTH),
@@ -182,7 +197,7 @@ def answers(model: YOLO, images: Tensor, anchors: bool) -> tuple[Tensor, Tensor]
     parts = [model(part) for part in images.split(100)]
     scores = torch.cat([logits.sigmoid().flatten(2).mT for logits, _ in parts])
     boxes = torch.cat([boxes_of(distances, anchors).flatten(1, 2) for _, distances in parts])
-    return scores, boxes.clamp(0, 64)
+    return scores, boxes.clamp(0, images.shape[-1])
 
 
 def found(
@@ -209,26 +224,48 @@ def ap(predictions: Found, targets: Found, *levels: float) -> list[float]:
     return [round(100 * value, 2) for value in values.tolist()]
 
 
+Data = tuple[Tensor, Tensor, Tensor]  # images, boxes, labels
+
+
 @cache
-def data_of(steps: int) -> tuple[tuple[Tensor, ...], Scenes, Scenes]:
+def data_of(steps: int, empty: bool) -> tuple[Data, Data, Data]:
     """Make the scenes for learning, for choosing and for the test."""
-    garments = fashion_mnist()[0]
-    return (
-        scenes(steps * BATCH, seed=20, garments=garments[:8000]).tensors,
-        scenes(200, seed=21, garments=garments[8000:]),
-        scenes(500, seed=22, garments="test"),
+    garments, most = fashion_mnist()[0], 1 if empty else 4
+    learning, choosing, fresh = (
+        scenes(steps * BATCH, 20, garments[:8000], most).tensors,
+        scenes(200, 21, garments[8000:], most).tensors,
+        scenes(500, 22, "test", most).tensors,
     )
+    if empty:
+        return widened(learning), widened(choosing), widened(fresh)
+    return learning, choosing, fresh
+
+
+def widened(data: Data) -> Data:
+    """Put each scene somewhere on a canvas of 128 × 128 pixels."""
+    images, boxes, labels = data
+    places = torch.randint(65, (len(images), 2), generator=torch.Generator().manual_seed(23))
+    wide = torch.zeros(len(images), 1, 128, 128)
+    for canvas, image, (x, y) in zip(wide, images, places.tolist(), strict=True):
+        canvas[:, y : y + 64, x : x + 64] = image
+    return wide, boxes + places.repeat(1, 2)[:, None], labels
+
+
+def as_targets(data: Data) -> Found:
+    """What is there, as ``evaluate_detections`` takes it."""
+    there = ((boxes, labels, labels >= 0) for _, boxes, labels in zip(*data, strict=True))
+    return [{"boxes": boxes[real], "labels": labels[real]} for boxes, labels, real in there]
 
 
 def rows(names: list[str]) -> Iterator[list]:
     """Tune and test each arm."""
     for name in names:
         arm = ARMS[name]
-        data, choosing, fresh = data_of(arm.steps)
-        there, wanted = ([part[i][1] for i in range(len(part))] for part in (choosing, fresh))
+        data, choosing, fresh = data_of(arm.steps, arm.empty)
+        there, wanted = map(as_targets, (choosing, fresh))
         outputs, marks = {}, {}
         for rate in arm.rates:
-            outputs[rate] = answers(learn(arm, rate, 100, data), choosing.images, arm.anchors)
+            outputs[rate] = answers(learn(arm, rate, 100, data), choosing[0], arm.anchors)
             choice = ap(found(*outputs[rate], 0.6), there, 0.5, 0.75)
             marks[rate] = sum(choice)
             yield [name, rate, 100, *choice] + [""] * (2 + 2 * len(READINGS))
@@ -242,7 +279,7 @@ def rows(names: list[str]) -> Iterator[list]:
         }
         for seed in range(arm.seeds):
             model = learn(arm, rate, seed, data)
-            answer = answers(model, fresh.images, arm.anchors)
+            answer = answers(model, fresh[0], arm.anchors)
             test = ap(found(*answer, 0.6), wanted, 0.5, 0.75)
             row = [name, rate, seed, "", "", *test]
             for one, how in READINGS.items():
