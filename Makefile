@@ -108,7 +108,7 @@ test-lab: .venv/.all  ## a real JupyterLab, driven by a browser: figures answer,
 test-hub: _build/classroom/.ready  ## a real JupyterHub: students' work survives a culled server
 	PYTHONPATH="$(CURDIR)" _build/classroom/bin/python -m pytest -o addopts= -s classroom/test_hub.py
 
-test-nbgrader: _build/classroom/.ready  ## nbgrader's whole cycle, for every chapter (half an hour)
+test-nbgrader: _build/classroom/.ready  ## nbgrader's whole cycle, for every chapter (an hour)
 	PYTHONPATH="$(CURDIR)" _build/classroom/bin/python -m pytest -o addopts= -s classroom/test_nbgrader.py
 
 rules: .venv/.all  ## write what links may set in explorers, after a trait has changed
