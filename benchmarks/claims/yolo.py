@@ -6,7 +6,7 @@
 Networks of ``d2lite.nets.yolo`` with half the channels, 26,054 parameters; AdamW, whose rate rises
 and falls; 200 batches of 16 scenes, each seen once. They learn from scenes of 8,000 garments. Each
 arm's rate is chosen by AP50 + AP75 on 200 scenes of the other 2,000, with seed 100; at it, seeds 0
-to 4 are trained (of all arms but the first two 0 to 2, or none), and tested on 500 scenes of test
+to 4 are trained (of most arms 0 to 2, or none), and tested on 500 scenes of test
 garments. The rows of the tuning have no test. A seed has its weights and its order.
 
 - ``usual``: four distances; the cell of the center and its neighbors answer; binary cross-entropy,
