@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bs4 import BeautifulSoup
 from hypothesis import settings
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ PAGES = sorted(
 )
 DECKS = [page for page in PAGES if page.is_relative_to(SITE / "slides")]
 NAMES = [page.relative_to(SITE).as_posix() for page in PAGES if page not in DECKS]
+
+
+def soup_of(page: Path) -> BeautifulSoup:
+    """Parse a page; lxml takes less than half the time of Python's own parser."""
+    return BeautifulSoup(page.read_text(encoding="utf-8"), "lxml")
 
 
 @pytest.fixture(scope="session")

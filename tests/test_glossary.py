@@ -4,17 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-from bs4 import BeautifulSoup
-from conftest import ROOT, SITE
+from conftest import ROOT, SITE, soup_of
 
 CHAPTERS = [
     SITE / chapter.relative_to(ROOT / "book").with_suffix(".html")
     for chapter in sorted((ROOT / "book").glob("*/*.ipynb"))
 ]
-
-
-def soup_of(page: Path) -> BeautifulSoup:
-    return BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
 
 
 @pytest.fixture(scope="module")

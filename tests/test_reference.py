@@ -10,8 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from bs4 import BeautifulSoup
-from conftest import ROOT, SITE
+from conftest import ROOT, SITE, soup_of
 
 import d2lite.boxes
 import d2lite.data
@@ -21,10 +20,6 @@ import reference
 
 PAGES = sorted((SITE / "reference").glob("*.html"))
 CHAPTERS = sorted((ROOT / "book").glob("*/*.ipynb"))
-
-
-def soup_of(page: Path) -> BeautifulSoup:
-    return BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
 
 
 @pytest.fixture(scope="module")

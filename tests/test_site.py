@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
-from conftest import PAGES, ROOT, SITE
+from conftest import PAGES, ROOT, SITE, soup_of
 from playwright.sync_api import Browser
 
 ERROR = r"Traceback \(most recent call last\)"
@@ -24,7 +24,7 @@ CHILDREN = {
 
 @pytest.fixture(scope="module", params=PAGES, ids=[str(page.relative_to(SITE)) for page in PAGES])
 def page(request: pytest.FixtureRequest) -> tuple[Path, BeautifulSoup]:
-    return request.param, BeautifulSoup(request.param.read_text(encoding="utf-8"), "html.parser")
+    return request.param, soup_of(request.param)
 
 
 def test_the_site_is_built() -> None:
