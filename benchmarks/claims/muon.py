@@ -1,4 +1,4 @@
-"""Muon for the kernels of convolutions; ``torch.optim.Muon`` takes matrices only.
+"""Muon, for the kernels of convolutions as well; ``torch.optim.Muon`` takes matrices only.
 
 From Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024.
 """
@@ -45,7 +45,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """Move each kernel (out, in, h, w), as a matrix of ``out`` rows."""
+        """Move each weight, a kernel (out, in, h, w) as a matrix of ``out`` rows."""
         for group in self.param_groups:
             kernels, lr, momentum = group["params"], group["lr"], group["momentum"]
             for kernel in kernels:
@@ -77,14 +77,17 @@ def train(
         data: Images, boxes and labels.
         batches: Positions of the examples.
         lr: Of AdamW, at the top of a rise over a fifth of the steps and a fall.
-        muon: The same for Muon, which turns the kernels of hidden convolutions; 0 if AdamW has all.
+        muon: The same for Muon, which turns the kernels of hidden convolutions, and matrices, all
+            but the last, with which a network answers; 0 if AdamW has all.
         bfloat16: Whether to compute the loss in autocast.
     """
     network = network.to(memory_format=torch.channels_last)
     kernels, others = turned_and_others(network) if muon else ([], [*network.parameters()])
+    matrices = [p for p in others if p.ndim == 2][:-1] if muon else []
+    others = [p for p in others if all(p is not matrix for matrix in matrices)]
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, lr=lr)]
-    if kernels:
-        optimizers.append(Muon(kernels, lr=muon))
+    # Kernels and matrices apart: what is turned together is filled up to one size.
+    optimizers += [Muon(weights, lr=muon) for weights in (kernels, matrices) if weights]
     factor = triangular(len(batches))
     schedules = [torch.optim.lr_scheduler.LambdaLR(o, factor) for o in optimizers]
     for chosen in batches:
