@@ -32,6 +32,18 @@ OUTSIDE = """() => Reveal.getSlides().flatMap((slide, i) => {
     })
     .map((e) => `${i + 1}: ${e.outerHTML.slice(0, 100)}`);
 })"""
+# What lies over something else on its slide: both as text, for each slide.
+OVER = """() => Reveal.getSlides().flatMap((slide, i) => {
+  Reveal.slide(i, 0, 99);
+  const all = [...slide.querySelectorAll("h1, h2, p, li, pre, table, img, iframe, .katex-display")]
+    .filter((e) => !e.closest("aside, .section") && e.checkVisibility())
+    .map((e) => [e, e.getBoundingClientRect()]);
+  return all.flatMap(([one, a], j) => all.slice(j + 1)
+    .filter(([other, b]) => !one.contains(other)
+      && Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+      && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1)
+    .map(([other]) => [one, other].map((e) => `${i + 1}: ${e.outerHTML.slice(0, 60)}`)));
+})"""
 # Text in letters of less than 24 px, but for the foot, and for indices in mathematics.
 SMALL = """() => [...document.querySelectorAll(".slides *")]
   .filter((e) => !e.closest("aside, .section, .d2-sharing, .katex"))
@@ -96,6 +108,7 @@ def test_nothing_is_wrong_and_nothing_asked_of_others(deck: Deck) -> None:
 def test_every_slide_fits(deck: Deck) -> None:
     wait(deck.page, FIT)
     assert deck.page.evaluate(OUTSIDE) == []
+    assert deck.page.evaluate(OVER) == []
 
 
 def test_the_last_row_can_read_it(deck: Deck) -> None:

@@ -249,7 +249,7 @@ def set_math(source: str, options: dict) -> str:
 
 
 def set_text(renderer: object, tokens: list, place: int, options: object, env: object) -> str:
-    """Set text as HTML, each number on one line with its unit."""
+    """Set text as HTML, each number whole on one line."""
     return escapeHtml(keep_units(tokens[place].content))
 
 
@@ -290,9 +290,8 @@ def build(site: Path, paths: list[Path]) -> list[Path]:
             continue
         name = path.relative_to(ROOT / "book").with_suffix("").as_posix()
         target = site / "slides" / f"{name}.html"
-        newest = max(
-            file.stat().st_mtime for file in (path, deck_of(path), TEMPLATE, Path(__file__))
-        )
+        sources = (path, deck_of(path), TEMPLATE, *Path(__file__).parent.glob("*.py"))
+        newest = max(file.stat().st_mtime for file in sources)
         if target.exists() and target.stat().st_mtime > newest:
             continue
         notebook = deck(path)

@@ -1,4 +1,4 @@
-"""A Sphinx extension: a number and its unit stay on one line, such as 93 % or 28 px."""
+"""A Sphinx extension: what is one number stays on one line, such as 93 %, 28 px or 70.5–70.8."""
 
 import re
 
@@ -6,19 +6,20 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 UNIT = re.compile(r"(?<=\d) (?=(?:%|px|ms|s|min|[kKMG]B)(?!\w))")
+RANGE = re.compile(r"(?<=\d)–(?=[\d−])")
 AS_IT_IS = nodes.literal | nodes.literal_block | nodes.math | nodes.math_block | nodes.raw
 
 
 def keep_units(text: str) -> str:
-    """Put a space that does not break between a number and its unit."""
-    return UNIT.sub("\u00a0", text)
+    """Put a space that does not break before a unit, and a word joiner into a range."""
+    return RANGE.sub("–\u2060", UNIT.sub("\u00a0", text))
 
 
 def keep_units_of_page(app: Sphinx, doctree: nodes.document, page: str) -> None:
     """Do so in a page's text; code stays as it is."""
     for text in list(doctree.findall(nodes.Text)):
-        if not isinstance(text.parent, AS_IT_IS) and UNIT.search(text):
-            text.parent.replace(text, nodes.Text(keep_units(text)))
+        if not isinstance(text.parent, AS_IT_IS) and text != (kept := keep_units(text)):
+            text.parent.replace(text, nodes.Text(kept))
 
 
 def setup(app: Sphinx) -> dict:
