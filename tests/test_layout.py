@@ -149,6 +149,7 @@ def test_every_measure_is_the_same_whatever_fonts_a_machine_has(
                 page = browser.new_page(viewport={"width": width, "height": 844})
                 await_fonts(page)
                 visit(page, f"{origin}/{name}")
+                begin_reading(page)  # which `settled` would do as well, and not wait for
                 wait_for_stragglers(page)
                 found.append(settled(page))
                 page.close()
