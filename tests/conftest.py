@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bs4 import BeautifulSoup
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from bs4 import BeautifulSoup
     from playwright.sync_api import Browser, Locator, Page, Playwright, Route
 
 os.environ["TQDM_DISABLE"] = "1"  # no progress bars in outputs; the notebooks' kernels inherit it
@@ -36,8 +36,10 @@ DECKS = [page for page in PAGES if page.is_relative_to(SITE / "slides")]
 NAMES = [page.relative_to(SITE).as_posix() for page in PAGES if page not in DECKS]
 
 
-def soup_of(page: Path) -> BeautifulSoup:
+def soup_of(page: Path) -> "BeautifulSoup":
     """Parse a page; lxml takes less than half the time of Python's own parser."""
+    from bs4 import BeautifulSoup
+
     return BeautifulSoup(page.read_text(encoding="utf-8"), "lxml")
 
 
